@@ -1,0 +1,3 @@
+"""imlkd: Integrated Multi-level Knowledge Distillation for small speaker-verification models."""
+
+__version__ = "0.1.0"

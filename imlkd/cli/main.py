@@ -1,0 +1,93 @@
+"""The ``imlkd`` command: a lazy group, so that ``--help`` of any verb answers at once."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+
+import click
+
+from imlkd import __version__
+from imlkd.errors import UserError
+
+# verb -> (module, attribute, one line for the overview)
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "data": ("imlkd.cli.data", "data", "Prepare, check and convert corpora."),
+    "minivox": ("imlkd.cli.minivox", "minivox", "Make the built-in corpus."),
+    "features": ("imlkd.cli.features", "features", "Compute features and speech activity."),
+    "model": ("imlkd.cli.model", "model", "Train or import a teacher, make targets, distil, embed."),
+    "score": ("imlkd.cli.scoring", "score", "Score trials."),
+    "evaluate": ("imlkd.cli.scoring", "evaluate", "EER, minDCF and intervals of a score file."),
+    "speaker-means": ("imlkd.cli.scoring", "speaker_means", "Average embeddings by speaker."),
+    "report": ("imlkd.cli.report", "report", "The result table."),
+    "done": ("imlkd.cli.done", "done", "Done markers of stages."),
+    "join-scp": ("imlkd.cli.done", "join_scp", "Join the scp files of parallel jobs."),
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when that command is called, not before."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.version_option(__version__, prog_name="imlkd")
+def main() -> None:
+    """Distil a large speaker-verification model into a small one.
+
+    Exit status: 0 done, 1 bad input (one line on stderr says what and where), 2 wrong usage, 3 out of date
+    (`done check` only), 130 interrupted.
+    """
+
+
+def run() -> None:
+    """Entry point: user errors become one line, an interrupt leaves with the shell's status 130."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        main(prog_name="imlkd", standalone_mode=False)
+    except click.exceptions.Exit as leave:
+        sys.exit(leave.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except UserError as error:
+        _say(f"imlkd: error: {error}")
+        sys.exit(1)
+    except (KeyboardInterrupt, click.Abort):
+        _say("imlkd: interrupted: run the same command again to go on")
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("imlkd"):
+            raise
+        _say(f"imlkd: error: the package {error.name} is missing: pip install 'imlkd[train]', or use path.sh")
+        sys.exit(1)
+
+
+def _say(line: str) -> None:
+    print(" ".join(line.splitlines()), file=sys.stderr)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    run()
