@@ -1,0 +1,169 @@
+"""Error rates of a verification system from its target and nontarget scores.
+
+A trial is accepted when its score is at least the threshold. Trials with equal scores are accepted or rejected
+together, so a tie is one step of the ROC. All rates are fractions (0 to 1).
+
+Three equal error rates are in use; on distinct scores they differ by up to one over the number of targets:
+``eer`` (the crossing on the linearly interpolated ROC; the headline of every table here, as in WeSpeaker and
+scikit-learn based scripts), ``eer_kaldi`` (what Kaldi's ``compute-eer`` prints) and ``eer_rocch`` (on the ROC's
+convex hull, as in BOSARIS; never above ``eer``).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+
+class OperatingPoint(NamedTuple):
+    """An error measure and the score at which it is reached (inf: reject every trial)."""
+
+    value: float
+    threshold: float
+
+
+class Thresholds(NamedTuple):
+    """Every distinct way to split the trials, in order of rising threshold; the first accepts all.
+
+    :param scores: (V,) lowest accepted score; the last is inf: all rejected.
+    :param targets_below: (V,) number of rejected target trials.
+    :param nontargets_below: (V,) number of rejected nontarget trials.
+    """
+
+    scores: Floats
+    targets_below: Integers
+    nontargets_below: Integers
+
+
+def thresholds_of(target: npt.ArrayLike, nontarget: npt.ArrayLike) -> Thresholds:
+    """Sort the scores once and count what each threshold rejects.
+
+    :raises ValueError: when a list is empty or holds NaN or infinite scores.
+    """
+    ordered_target, ordered_nontarget = _sorted_scores(target, "target"), _sorted_scores(nontarget, "nontarget")
+    scores = np.append(np.unique(np.concatenate([ordered_target, ordered_nontarget])), np.inf)
+    return Thresholds(
+        scores,
+        np.searchsorted(ordered_target, scores, side="left").astype(np.int64),
+        np.searchsorted(ordered_nontarget, scores, side="left").astype(np.int64),
+    )
+
+
+def error_rates(target: npt.ArrayLike, nontarget: npt.ArrayLike) -> tuple[Floats, Floats, Floats]:
+    """Miss rates, false alarm rates and thresholds, each (V,), from accept-all to reject-all."""
+    scores, misses, correct_rejections = thresholds_of(target, nontarget)
+    all_targets, all_nontargets = misses[-1], correct_rejections[-1]
+    return misses / all_targets, (all_nontargets - correct_rejections) / all_nontargets, scores
+
+
+def crossing(miss: Floats, false_alarm: Floats) -> tuple[float, int]:
+    """Where a piecewise linear ROC meets miss = false alarm.
+
+    :param miss: (V,), rising from 0 to 1; ``false_alarm``: (V,), falling from 1 to 0.
+    :returns: the rate there, and the index of the vertex nearest to it.
+    """
+    gap = miss - false_alarm
+    after = int(np.searchsorted(gap, 0.0, side="left"))
+    before = after - 1
+    share = -gap[before] / (gap[after] - gap[before])
+    rate = miss[before] + share * (miss[after] - miss[before])
+    return float(rate), after if share >= 0.5 else before
+
+
+def eer(target: npt.ArrayLike, nontarget: npt.ArrayLike) -> OperatingPoint:
+    """Equal error rate by linear interpolation between the ROC's neighbouring points; the headline figure.
+
+    The threshold is that of the ROC point nearest to the crossing.
+    """
+    miss, false_alarm, scores = error_rates(target, nontarget)
+    rate, nearest = crossing(miss, false_alarm)
+    return OperatingPoint(rate, _finite_threshold(scores, nearest))
+
+
+def eer_rocch(target: npt.ArrayLike, nontarget: npt.ArrayLike) -> float:
+    """Equal error rate on the convex hull of the ROC (Brummer & de Villiers, BOSARIS toolkit, 2011)."""
+    miss, false_alarm, _ = error_rates(target, nontarget)
+    hull = _lower_hull(list(zip(miss.tolist(), false_alarm.tolist(), strict=True)))
+    return crossing(np.array([point[0] for point in hull]), np.array([point[1] for point in hull]))[0]
+
+
+def eer_kaldi(target: npt.ArrayLike, nontarget: npt.ArrayLike) -> OperatingPoint:
+    """The value and threshold of Kaldi's ``compute-eer`` (src/ivectorbin), edge cases included.
+
+    With T targets and N nontargets in rising order: the first i with nontarget[N - 1 - floor(N i / T)] < target[i]
+    gives i / T; the last target is never compared. Scores are single precision there, and so they are here.
+    """
+    ordered_target = _sorted_scores(target, "target").astype(np.float32)
+    ordered_nontarget = _sorted_scores(nontarget, "nontarget").astype(np.float32)
+    count = len(ordered_target)
+    rank = np.arange(count - 1)
+    partner = len(ordered_nontarget) - 1 - len(ordered_nontarget) * rank // count
+    found = np.flatnonzero(ordered_nontarget[partner] < ordered_target[:-1])
+    position = int(found[0]) if len(found) else count - 1
+    return OperatingPoint(position / count, float(ordered_target[position]))
+
+
+def format_eer_kaldi(rate: float) -> str:
+    """Percent with four significant digits, as ``compute-eer`` prints it (its rate is single precision)."""
+    return f"{100.0 * float(np.float32(rate)):.4g}"
+
+
+def min_dcf(
+    target: npt.ArrayLike, nontarget: npt.ArrayLike, p_target: float, c_miss: float = 1.0, c_fa: float = 1.0
+) -> OperatingPoint:
+    """Least normalised detection cost over all thresholds (NIST SRE 2016 evaluation plan, section 3.1).
+
+    Accept-all and reject-all count as thresholds, so the value is at most 1. Kaldi's ``compute_min_dcf.py`` has no
+    accept-all point and splits ties, so it can differ where scores tie.
+
+    :param p_target: prior of a target trial, between 0 and 1.
+    :raises ValueError: for a prior or a cost out of range.
+    """
+    miss, false_alarm, scores = error_rates(target, nontarget)
+    cost = normalised_cost(miss, false_alarm, p_target, c_miss, c_fa)
+    best = int(np.argmin(cost))
+    return OperatingPoint(float(cost[best]), float(scores[best]))
+
+
+def normalised_cost(
+    miss: Floats, false_alarm: Floats, p_target: float, c_miss: float = 1.0, c_fa: float = 1.0
+) -> Floats:
+    """Detection cost of each point, divided by that of the better blind decision (accept all or reject all)."""
+    if not 0.0 < p_target < 1.0:
+        raise ValueError(f"p_target must lie between 0 and 1, not {p_target}")
+    if c_miss <= 0.0 or c_fa <= 0.0:
+        raise ValueError(f"costs must be positive, not c_miss={c_miss}, c_fa={c_fa}")
+    miss_weight, false_alarm_weight = c_miss * p_target, c_fa * (1.0 - p_target)
+    blind = min(miss_weight, false_alarm_weight)
+    return miss * (miss_weight / blind) + false_alarm * (false_alarm_weight / blind)
+
+
+def _sorted_scores(scores: npt.ArrayLike, name: str) -> Floats:
+    ordered = np.sort(np.asarray(scores, dtype=np.float64))
+    if ordered.size == 0:
+        raise ValueError(f"no {name} scores")
+    if not np.isfinite(ordered).all():
+        raise ValueError(f"{name} scores hold NaN or infinite values")
+    return ordered
+
+
+def _finite_threshold(scores: Floats, index: int) -> float:
+    return float(scores[min(index, len(scores) - 2)])
+
+
+def _lower_hull(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Convex hull below ``points``, which run to the right and down (Andrew's monotone chain)."""
+    hull: list[tuple[float, float]] = []
+    for x, y in points:
+        while len(hull) >= 2:
+            (x1, y1), (x2, y2) = hull[-2], hull[-1]
+            if (x2 - x1) * (y - y1) - (y2 - y1) * (x - x1) > 0.0:
+                break
+            hull.pop()
+        hull.append((x, y))
+    return hull

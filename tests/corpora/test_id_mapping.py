@@ -1,0 +1,52 @@
+import pytest
+
+from imlkd.corpora.id_mapping import likely_mapping
+
+VOX = [f"id1027{i}/x6uYqm{i}1kE/0000{j}.wav" for i in range(3) for j in range(4)]
+KALDI = [name.replace("/", "-").removesuffix(".wav") for name in VOX]
+
+
+@pytest.mark.parametrize(
+    ("spell", "rule"),
+    [
+        (lambda name: name.replace("/", "-").removesuffix(".wav"), "separators, extension"),
+        (lambda name: name.replace("/", "--").removesuffix(".wav"), "separators, extension"),
+        (lambda name: name.removesuffix(".wav"), "file extension"),
+        (lambda name: name.removesuffix(".wav") + ".flac", "file extension"),
+        (str.upper, "letter case"),
+        (lambda name: "wav/" + name, "prefix 'wav-'"),
+        (lambda name: name.removesuffix(".wav") + "-noise", "suffix '-noise'"),
+        (lambda name: name.partition("/")[2], "part"),
+        (lambda name: name.partition("/")[0], "speakers"),
+    ],
+)
+def test_rule_and_example_in_both_directions(spell, rule: str) -> None:  # type: ignore[no-untyped-def]
+    respelt = list(dict.fromkeys(spell(name) for name in VOX))
+    for missing, available in ((VOX, respelt), (respelt, VOX)):
+        hint = likely_mapping(missing, available)
+        assert rule in hint
+        assert f"joins {len(missing)} of {len(missing)} looked at" in hint
+        assert hint.split(": ")[-1].startswith(f"{missing[0]} -> ")
+
+
+def test_example_is_a_right_pair() -> None:
+    assert likely_mapping(VOX[5:], KALDI).endswith("id10271/x6uYqm11kE/00001.wav -> id10271-x6uYqm11kE-00001")
+
+
+def test_varying_speaker_prefix_needs_no_constant_affix() -> None:
+    hint = likely_mapping(["utt1", "utt2", "utt3"], ["anna-utt1", "bert-utt2", "carl-utt3"])
+    assert "lacks the first part; joins 3 of 3" in hint and "utt1 -> anna-utt1" in hint
+
+
+def test_ambiguous_file_names_join_nothing() -> None:
+    hint = likely_mapping(["a/1.wav", "b/1.wav", "c/2.wav"], ["x/1.wav", "y/1.wav", "z/2.wav"])
+    assert "joins 1 of 3" in hint and hint.endswith("c/2.wav -> z/2.wav")
+
+
+def test_nothing_alike() -> None:
+    assert "no other spelling" in likely_mapping(["b-2", "b-3"], ["0815", "4711"])
+    assert "no ids at all" in likely_mapping(["a"], [])
+
+
+def test_short_ids_are_not_searched_for_in_others() -> None:
+    assert "no other spelling" in likely_mapping(["1"], ["spk21", "spk31"])
