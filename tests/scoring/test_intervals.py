@@ -1,4 +1,4 @@
-"""Oracles: trials literally copied as often as their speakers were drawn, a case by hand, coverage on simulated sets."""
+"""Oracles: trials literally copied as often as their speakers were drawn, cases by hand, coverage on simulated sets."""
 
 import time
 from statistics import NormalDist
@@ -114,9 +114,8 @@ def test_order_of_trials_does_not_matter() -> None:
     trials = simulate(12, 3)
     t = np.random.default_rng(0).permutation(len(trials.target))
     n = np.random.default_rng(1).permutation(len(trials.nontarget))
-    shuffled = SpeakerTrials(
-        trials.target[t], trials.target_speaker[t], trials.nontarget[n], trials.enroll_speaker[n], trials.test_speaker[n]
-    )
+    targets = trials.target[t], trials.target_speaker[t]
+    shuffled = SpeakerTrials(*targets, trials.nontarget[n], trials.enroll_speaker[n], trials.test_speaker[n])
     assert speaker_bootstrap(shuffled, (0.01,), 50) == speaker_bootstrap(trials, (0.01,), 50)
 
 
@@ -143,7 +142,7 @@ def test_thousand_draws_of_twenty_thousand_trials_are_fast() -> None:
 
 @pytest.mark.slow
 def test_coverage_on_simulated_speakers() -> None:
-    """About 95 % of the intervals must hold the error rate of the endless population; here 92 to 99.5 %."""
+    """About 95 % of the intervals hold the endless population's error rate; slack: three standard errors."""
     spread_target, spread_nontarget = (1 + 0.7**2) ** 0.5, (1 + 2 * 0.5**2) ** 0.5
     truth = NormalDist().cdf(-2.5 / (spread_target + spread_nontarget))
     sets = 400
@@ -152,4 +151,4 @@ def test_coverage_on_simulated_speakers() -> None:
         result = speaker_bootstrap(simulate(50, seed, step=0.0), (), draws=300, seed=seed)
         assert result is not None
         inside += result.eer.low <= truth <= result.eer.high
-    assert 0.92 * sets <= inside <= 0.995 * sets
+    assert 0.917 * sets <= inside <= 0.983 * sets
