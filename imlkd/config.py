@@ -35,22 +35,31 @@ def chosen(default: str, choices: tuple[str, ...], help: str = "") -> Any:
 
 
 def load_config(cls: type[T], path: Path | str | None, overrides: typing.Sequence[str] = ()) -> T:
-    """Read ``cls`` (a dataclass) from a YAML file, then apply ``key=value`` overrides.
+    """Read ``cls`` (a dataclass) from a YAML file, then apply ``key=value`` overrides (``outer.inner=value`` in parts).
 
-    :raises UserError: naming file, line and the nearest valid key for an unknown key, a wrong type or a value out of range.
+    :raises UserError: naming file and line, and the nearest key, for an unknown key, a wrong type, a value out of range.
     """
-    values: dict[str, Any] = {}
-    if path is not None:
-        values.update(_read_mapping(cls, Path(path)))
+    values = _read_mapping(cls, Path(path)) if path is not None else {}
+    missing = [f.name for f in _fields(cls).values() if _required(f) and f.name not in values]
+    if missing:
+        raise UserError(f"{path}: missing key {missing[0]}")
+    config = cls(**values)
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator:
             raise UserError(f"override {override!r}: expected key=value")
-        values[key] = _checked(cls, key, _parse(text, override), f"override {override!r}")
-    missing = [f.name for f in _fields(cls).values() if _required(f) and f.name not in values]
-    if missing:
-        raise UserError(f"{path}: missing key {missing[0]}")
-    return cls(**values)
+        config = _replaced(config, key.split("."), _parse(text, override), f"override {override!r}")
+    return config
+
+
+def _replaced(config: Any, keys: list[str], value: Any, where: str) -> Any:
+    """``config`` with the value at a (dotted) key exchanged."""
+    key, *inner = keys
+    if inner and _inner_dataclass(type(config), key) is not None:
+        value = _replaced(getattr(config, key), inner, value, where)
+    else:
+        value = _checked(type(config), ".".join(keys) if inner else key, value, where)
+    return dataclasses.replace(config, **{key: value})
 
 
 def save_config(config: Any, path: Path | str) -> None:

@@ -10,6 +10,7 @@ import ast
 import hashlib
 import importlib.util
 import json
+import os
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -152,6 +153,13 @@ class DoneMarker:
             self.path.unlink(missing_ok=True)
         atomic_write_text(self.pending, json.dumps({"made_from": dict(made_from), "started": time.time()}))
 
+    def begun_digest(self) -> str:
+        """One digest of what the stage in progress starts from; UserError when no stage is in progress."""
+        if not self.pending.is_file():
+            raise UserError(f"{self.pending}: not there: start this through run.sh, or `imlkd done check` first")
+        made_from = json.loads(self.pending.read_text(encoding="utf-8"))["made_from"]
+        return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
+
     def finish(self, outputs: Iterable[Path] | None = None, command: str = "") -> None:
         """Write the marker: what ``begin`` saw, and the sizes of the outputs (default: the folder's visible files)."""
         if not self.pending.is_file():
@@ -160,7 +168,7 @@ class DoneMarker:
         folder = self.path.parent
         if outputs is None:
             outputs = [p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")]
-        sizes = {str(path.relative_to(folder)): path.stat().st_size for path in sorted(outputs)}
+        sizes = {os.path.relpath(path, folder): path.stat().st_size for path in sorted(outputs)}
         content = {
             "made_from": begun["made_from"],
             "outputs": sizes,

@@ -22,7 +22,9 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "evaluate": ("imlkd.cli.scoring", "evaluate", "EER, minDCF and intervals of a score file."),
     "speaker-means": ("imlkd.cli.scoring", "speaker_means", "Average embeddings by speaker."),
     "report": ("imlkd.cli.report", "report", "The result table."),
+    "recipe": ("imlkd.cli.recipe", "recipe", "Checks and names that run.sh needs."),
     "done": ("imlkd.cli.done", "done", "Done markers of stages."),
+    "watch": ("imlkd.cli.watch", "watch", "Run parallel jobs and show their progress."),
     "join-scp": ("imlkd.cli.done", "join_scp", "Join the scp files of parallel jobs."),
 }
 

@@ -1,0 +1,52 @@
+"""From an attribution map to frame relevance: how much each 10 ms frame carries the speaker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from imlkd.config import bounded, chosen
+from imlkd.features.segments import SegmentsConfig
+
+
+@dataclass(frozen=True)
+class RelevanceConfig:
+    """What is explained, how finely, and how a map becomes a gate."""
+
+    segments: SegmentsConfig = field(default_factory=SegmentsConfig)
+    nodes: int = bounded(16, low=2, high=512, help="gradients a segment")
+    rule: str = chosen("gausslegendre", ("gausslegendre", "riemann_middle"), help="quadrature, as captum names it")
+    tolerance: float = bounded(0.05, low=1e-9, high=10.0, help="relative completeness error above which is counted")
+    sign: str = chosen("relu", ("relu", "abs", "signed"), help="what of the map counts")
+    smoothing: int = bounded(5, low=1, high=99, help="frames of the moving average")
+    clip: float = bounded(0.95, low=0.5, high=1.0, help="quantile of the frames that is the top")
+    rho: float = bounded(0.5, low=0.0, high=1.0, help="gate of an irrelevant frame")
+    batch: int = bounded(8, low=1, high=4096, help="segments explained at once")
+
+
+def frame_relevance(attribution: Tensor, config: RelevanceConfig) -> Tensor:
+    """(B, T, F) attribution -> (B, T) relevance in [0, 1].
+
+    Sum over bins, moving average, clip at the quantile (single frames do not set the scale), min-max per segment.
+    """
+    if config.sign == "relu":
+        attribution = attribution.clamp_min(0.0)
+    elif config.sign == "abs":
+        attribution = attribution.abs()
+    summed = _moving_average(attribution.sum(2), config.smoothing)
+    summed = torch.minimum(summed, summed.quantile(config.clip, dim=1, keepdim=True))
+    low, high = summed.amin(1, keepdim=True), summed.amax(1, keepdim=True)
+    return (summed - low) / (high - low + 1e-8 * high.abs().clamp_min(1e-12))
+
+
+def _moving_average(values: Tensor, frames: int) -> Tensor:
+    """Centred mean over ``frames``; at the edges over what is there."""
+    if frames == 1:
+        return values
+    left = (frames - 1) // 2
+    padded = functional.pad(torch.stack([values, torch.ones_like(values)]), (left, frames - 1 - left))
+    sums = padded.unfold(2, frames, 1).sum(3)
+    return sums[0] / sums[1]

@@ -1,0 +1,34 @@
+"""`imlkd features`: stage 1, one job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("data_dir", type=PATH)
+@click.argument("out", type=PATH)
+@click.option("--config", type=PATH, help="features.yaml; without it the defaults.")
+@click.option("--job", type=click.IntRange(1), default=1, help="Number of this job, in the names of its files.")
+@click.option("--progress", type=PATH, help="File to count in (default: a bar).")
+@click.option("--allow-pipes", is_flag=True, help="Run the commands that wav.scp holds.")
+@click.option("--save-config", type=PATH, help="Write the resolved configuration there and do nothing else.")
+def features(
+    data_dir: Path, out: Path, config: Path | None, job: int, progress: Path | None, allow_pipes: bool,
+    save_config: Path | None,
+) -> None:
+    """Compute log-mel features and speech activity of DATA_DIR into OUT (feats.JOB.ark, vad.JOB.ark, their scp)."""
+    from imlkd.config import load_config
+    from imlkd.config import save_config as save
+    from imlkd.features.extract import FeaturesConfig, extract_features
+
+    settings = load_config(FeaturesConfig, config)
+    if save_config is not None:
+        save(settings, save_config)
+        return
+    count = extract_features(data_dir, settings, out, job, progress, allow_pipes)
+    click.echo(f"{out}: {count} utterances")

@@ -1,0 +1,164 @@
+"""`imlkd model`: the stages that run a network (2 to 5)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+PATH = click.Path(path_type=Path)
+config_option = click.option("--config", type=PATH, help="YAML file; without it the defaults.")
+set_option = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of --config.")
+progress_option = click.option("--progress", type=PATH, help="File to count in (default: a bar).")
+pipes_option = click.option("--allow-pipes", is_flag=True, help="Run the commands that wav.scp holds.")
+job_option = click.option("--job", type=click.IntRange(1), default=1, help="Number of this job.")
+nj_option = click.option("--nj", type=click.IntRange(1), default=1, help="Number of jobs.")
+threads_option = click.option("--threads", type=click.IntRange(0), default=1, help="Threads of this job, 0: all cores.")
+
+
+@click.group()
+def model() -> None:
+    """Teachers and students: train, import, explain, distil, embed."""
+
+
+@model.command("train-teacher")
+@click.argument("data_dir", type=PATH)
+@click.argument("out", type=PATH)
+@config_option
+@progress_option
+def train_teacher(data_dir: Path, out: Path, config: Path | None, progress: Path | None) -> None:
+    """Train a teacher on the speakers of DATA_DIR (with features) into OUT."""
+    from imlkd.config import load_config
+    from imlkd.done import DoneMarker
+    from imlkd.training.teacher import TeacherConfig
+    from imlkd.training.teacher import train_teacher as train
+
+    settings = load_config(TeacherConfig, config)
+    train(data_dir, settings, out, DoneMarker(out / ".done").begun_digest(), progress)
+
+
+@model.command("import-teacher")
+@click.argument("name")
+@click.argument("data_dir", type=PATH)
+@click.argument("out", type=PATH)
+@config_option
+@progress_option
+@pipes_option
+@click.option("--weights", type=PATH, help="File of weights (default: the installed package's).")
+@threads_option
+def import_teacher(
+    name: str, data_dir: Path, out: Path, config: Path | None, progress: Path | None, allow_pipes: bool,
+    weights: Path | None, threads: int,
+) -> None:
+    """Import teacher NAME, fit its speaker head on DATA_DIR, and leave both in OUT."""
+    from imlkd.config import load_config
+    from imlkd.training.head import HeadConfig
+    from imlkd.training.imported_teacher import import_teacher as do_import
+
+    settings = load_config(HeadConfig, config)
+    do_import(name, weights, data_dir, settings, out, progress, allow_pipes, threads)
+
+
+@model.command()
+@click.argument("data_dir", type=PATH)
+@click.argument("out", type=PATH)
+@config_option
+@set_option
+def segments(data_dir: Path, out: Path, config: Path | None, overrides: tuple[str, ...]) -> None:
+    """Lay the grid of training segments over DATA_DIR: OUT/segments, with the resolved configuration beside it."""
+    from imlkd.attribution.relevance import RelevanceConfig
+    from imlkd.config import load_config, save_config
+    from imlkd.features.segments import write_segments
+    from imlkd.training.pool import grid_of
+
+    settings = load_config(RelevanceConfig, config, overrides)
+    found = grid_of(data_dir, settings.segments)
+    write_segments(out / "segments", found)
+    save_config(settings, out / "config.yaml")
+    click.echo(f"{out}/segments: {len(found)} segments")
+
+
+@model.command()
+@click.argument("teacher", type=PATH)
+@click.argument("data_dir", type=PATH)
+@click.argument("out", type=PATH)
+@job_option
+@nj_option
+@progress_option
+@pipes_option
+@threads_option
+def explain(
+    teacher: Path, data_dir: Path, out: Path, job: int, nj: int, progress: Path | None, allow_pipes: bool, threads: int
+) -> None:
+    """Targets of one job's share of OUT/segments: relevance, embeddings and cosines of TEACHER."""
+    from imlkd.attribution.stage import explain_job
+
+    explain_job(teacher, data_dir, out, job, nj, progress, allow_pipes, threads)
+
+
+@model.command("join-targets")
+@click.argument("out", type=PATH)
+@click.argument("cuts", type=PATH)
+@nj_option
+def join_targets(out: Path, cuts: Path, nj: int) -> None:
+    """Join the jobs' arks and tables in OUT, and attach the arrays to the CUTS of the utterances."""
+    from imlkd.attribution.stage import join_jobs
+
+    click.echo(join_jobs(out, cuts, nj))
+
+
+@model.command()
+@click.argument("method")
+@click.argument("data_dir", type=PATH)
+@click.argument("targets", type=PATH)
+@click.argument("out", type=PATH)
+@config_option
+@set_option
+@click.option("--method-config", type=PATH, help="YAML file of the method; without it the defaults.")
+@progress_option
+def distil(
+    method: str, data_dir: Path, targets: Path, out: Path, config: Path | None, overrides: tuple[str, ...],
+    method_config: Path | None, progress: Path | None,
+) -> None:
+    """Distil a student by METHOD (none, kd, imlkd) from TARGETS of stage 3 into OUT."""
+    from imlkd.config import load_config
+    from imlkd.done import DoneMarker
+    from imlkd.training.student import StudentConfig, method_of, train_student
+
+    settings = load_config(StudentConfig, config, overrides)
+    built = method_of(method, method_config, out, [])
+    train_student(data_dir, targets, settings, built, out, DoneMarker(out / ".done").begun_digest(), progress)
+
+
+@model.command()
+@click.argument("folder", type=PATH)
+@click.argument("data_dir", type=PATH)
+@click.argument("out", type=PATH)
+@job_option
+@progress_option
+@pipes_option
+@threads_option
+def embed(
+    folder: Path, data_dir: Path, out: Path, job: int, progress: Path | None, allow_pipes: bool, threads: int
+) -> None:
+    """Embeddings of every utterance of DATA_DIR by the model in FOLDER: OUT/xvector.JOB.ark and scp."""
+    import torch
+
+    from imlkd.models.extraction import extract_embeddings
+    from imlkd.models.store import load_model
+
+    if threads:
+        torch.set_num_threads(threads)
+    count = extract_embeddings(load_model(folder), data_dir, out, job, progress, allow_pipes)
+    click.echo(f"{out}: {count} utterances")
+
+
+@model.command("check")
+@click.argument("conf", type=PATH)
+@click.option("--teacher", default="own", help="Name of the teacher.")
+@click.option("--methods", default="none", help="Methods, comma-separated.")
+def check(conf: Path, teacher: str, methods: str) -> None:
+    """Read every configuration in the folder CONF, and look up the names, before anything is computed."""
+    from imlkd.training.check import check_recipe
+
+    check_recipe(teacher, methods, conf)

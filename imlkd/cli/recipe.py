@@ -1,0 +1,60 @@
+"""`imlkd recipe`: what run.sh asks before it starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+PATH = click.Path(path_type=Path)
+
+
+@click.group()
+def recipe() -> None:
+    """Checks and names that run.sh needs."""
+
+
+@recipe.command()
+@click.option("--corpus", required=True)
+@click.option("--stage", required=True)
+@click.option("--stop-stage", required=True)
+@click.option("--nj", required=True)
+@click.option("--teacher", required=True)
+@click.option("--methods", required=True)
+@click.option("--conf", required=True, type=PATH)
+@click.option("--exp", required=True, type=PATH)
+@click.option("--data", required=True, type=PATH)
+def check(
+    corpus: str, stage: str, stop_stage: str, nj: str, teacher: str, methods: str, conf: Path, exp: Path, data: Path
+) -> None:
+    """Refuse a run that cannot work before it has computed anything."""
+    from imlkd.recipe import check_folders, check_stages
+    from imlkd.training.check import check_packages, check_recipe
+
+    check_stages(corpus, stage, stop_stage, nj)
+    check_folders(conf, [exp, data])
+    check_packages()
+    check_recipe(teacher, methods, conf)
+
+
+@recipe.command()
+@click.argument("path", type=PATH)
+def sets(path: Path) -> None:
+    """Print the sets that stage 0 made, as assignments for a shell."""
+    from imlkd.corpora.sets import read_sets, to_shell
+
+    click.echo(to_shell(read_sets(path)))
+
+
+@recipe.command("write-sets")
+@click.argument("path", type=PATH)
+@click.option("--train", required=True, help="Training set.")
+@click.option("--teacher", required=True, help="Set of a teacher of one's own.")
+@click.option("--list", "lists", multiple=True, required=True, metavar="SET/LIST", help="A trial list.")
+def write_sets(path: Path, train: str, teacher: str, lists: tuple[str, ...]) -> None:
+    """Write the names of the sets to PATH."""
+    from imlkd.corpora.sets import RecipeSets
+    from imlkd.corpora.sets import write_sets as write
+
+    tests = list(dict.fromkeys(name.split("/")[0] for name in lists))
+    write(RecipeSets(train, teacher, tests, list(lists)), path)

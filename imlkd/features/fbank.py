@@ -1,0 +1,62 @@
+"""Log-mel filterbank with Kaldi's numbers (int16 scale, Povey window, no dither), through torchaudio."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from imlkd.config import bounded
+
+FRAMES_PER_SECOND = 100
+INT16_SCALE = 32768.0  # Kaldi computes on 16-bit integers; stored features equal compute-fbank-feats
+
+
+@dataclass(frozen=True)
+class FbankConfig:
+    """Front-end of the models that are trained here."""
+
+    sample_rate: int = bounded(16000, low=8000, high=48000, help="Hz")
+    num_mel_bins: int = bounded(80, low=8, high=256)
+    low_freq: float = bounded(20.0, low=0.0, help="Hz")
+    high_freq: float = bounded(7600.0, low=100.0, help="Hz")
+
+
+class LogMel:
+    """Waveform (samples,) in [-1, 1) -> (round(samples / hop), num_mel_bins), 25 ms windows every 10 ms."""
+
+    def __init__(self, config: FbankConfig) -> None:
+        self.config = config
+
+    @property
+    def sample_rate(self) -> int:
+        return self.config.sample_rate
+
+    @property
+    def dim(self) -> int:
+        return self.config.num_mel_bins
+
+    def __call__(self, waveform: Tensor) -> Tensor:
+        return self.with_energy(waveform)[:, 1:]
+
+    def with_energy(self, waveform: Tensor) -> Tensor:
+        """(T, 1 + num_mel_bins): Kaldi's raw log energy in front of the log-mel bins."""
+        from torchaudio.compliance import kaldi
+
+        both: Tensor = kaldi.fbank(
+            waveform.unsqueeze(0) * INT16_SCALE,
+            sample_frequency=self.config.sample_rate,
+            num_mel_bins=self.config.num_mel_bins,
+            low_freq=self.config.low_freq,
+            high_freq=self.config.high_freq,
+            snip_edges=False,
+            use_energy=True,
+            energy_floor=1.0,
+        )
+        return both
+
+
+def num_frames(samples: int, sample_rate: int) -> int:
+    """Frames of an utterance when edges are not snipped (Kaldi's NumFrames): round(samples / hop)."""
+    hop = sample_rate // FRAMES_PER_SECOND
+    return (samples + hop // 2) // hop

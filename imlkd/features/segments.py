@@ -1,0 +1,106 @@
+"""Training segments: pieces of utterances, of several durations, on a grid.
+
+A segment's id is ``<utterance>-<frames>-<start>``, both in frames of 10 ms, so that ids sort with their utterance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from imlkd.config import bounded
+from imlkd.errors import UserError
+from imlkd.features.fbank import FRAMES_PER_SECOND
+from imlkd.kaldi_io import read_table, write_table
+
+
+@dataclass(frozen=True)
+class SegmentsConfig:
+    """Where segments lie."""
+
+    durations: list[float] = bounded([1.0, 2.0, 3.0], low=0.2, high=60.0, help="seconds")
+    hop: float = bounded(0.5, low=0.01, high=60.0, help="seconds between starts")
+    min_speech: float = bounded(0.3, low=0.0, high=1.0, help="smallest share of speech frames")
+    max_dropped: float = bounded(0.1, low=0.0, high=1.0, help="largest share of utterances without any segment")
+
+
+@dataclass(frozen=True)
+class Segment:
+    """``frames`` frames of ``utterance`` from frame ``start``."""
+
+    utterance: str
+    start: int
+    frames: int
+
+    @property
+    def id(self) -> str:
+        return f"{self.utterance}-{self.frames:04d}-{self.start:05d}"
+
+
+Speech = Mapping[str, npt.NDArray[np.float32]]
+
+
+def segment_grid(num_frames: Mapping[str, int], speech: Speech, config: SegmentsConfig) -> list[Segment]:
+    """Every segment of every duration that fits an utterance and holds enough speech.
+
+    :raises UserError: when more than ``max_dropped`` of the utterances give no segment (the first five are named).
+    """
+    found: list[Segment] = []
+    dropped: list[str] = []
+    for utterance, frames in num_frames.items():
+        own = [s for s in _grid_of(utterance, frames, config) if _speech_share(s, speech) >= config.min_speech]
+        found += own
+        if not own:
+            dropped.append(utterance)
+    if len(dropped) > config.max_dropped * len(num_frames):
+        raise UserError(
+            f"{len(dropped)} of {len(num_frames)} utterances give no training segment (first: {' '.join(dropped[:5])}):"
+            f" shorten `durations` or lower `min_speech`, or raise `max_dropped` ({config.max_dropped})"
+        )
+    return sorted(found, key=lambda s: s.id.encode())
+
+
+def _grid_of(utterance: str, frames: int, config: SegmentsConfig) -> list[Segment]:
+    hop = max(1, round(config.hop * FRAMES_PER_SECOND))
+    lengths = sorted({round(d * FRAMES_PER_SECOND) for d in config.durations})
+    return [Segment(utterance, start, n) for n in lengths for start in range(0, frames - n + 1, hop)]
+
+
+def _speech_share(segment: Segment, speech: Speech) -> float:
+    marks = speech.get(segment.utterance)
+    if marks is None:
+        return 1.0
+    return float(marks[segment.start : segment.start + segment.frames].mean())
+
+
+def dropped_utterances(segments: list[Segment], utterances: list[str]) -> list[str]:
+    """Utterances that no segment comes from."""
+    kept = {segment.utterance for segment in segments}
+    return [utterance for utterance in utterances if utterance not in kept]
+
+
+def write_segments(path: Path, segments: list[Segment]) -> None:
+    """As a Kaldi ``segments`` table: id, utterance, start and end in seconds."""
+    write_table(
+        path,
+        {
+            s.id: f"{s.utterance} {s.start / FRAMES_PER_SECOND:.2f} {(s.start + s.frames) / FRAMES_PER_SECOND:.2f}"
+            for s in segments
+        },
+    )
+
+
+def read_segments(path: Path) -> list[Segment]:
+    """The inverse of :func:`write_segments`, in the file's order."""
+    segments = []
+    for name, value in read_table(path, fields=4).items():
+        utterance, start, end = value.split()
+        first = round(float(start) * FRAMES_PER_SECOND)
+        segments.append(Segment(utterance, first, round(float(end) * FRAMES_PER_SECOND) - first))
+        if segments[-1].id != name:
+            raise UserError(f"{path}: {name} does not fit its times: run stage 3 again")
+    return segments

@@ -1,0 +1,30 @@
+"""How large a model is: parameters, and multiply-accumulates for two seconds of speech."""
+
+from __future__ import annotations
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from imlkd.models.speaker_model import SpeakerModel
+
+SECONDS = 2.0
+
+
+def count_parameters(model: SpeakerModel) -> int:
+    """Parameters that an embedding needs; the speaker head is not one of them."""
+    head = 0 if model.head is None else sum(p.numel() for p in model.head.parameters())
+    return sum(p.numel() for p in model.parameters()) - head
+
+
+@torch.no_grad()
+def count_macs(model: SpeakerModel, seconds: float = SECONDS) -> int:
+    """Multiply-accumulates of one embedding of ``seconds`` of speech, front-end excluded (half of PyTorch's FLOPs).
+
+    oneDNN's fused recurrent layers are opaque to the counter, so it is switched off for the count.
+    """
+    generator = torch.Generator().manual_seed(0)
+    waveform = 0.1 * torch.randn(round(seconds * model.frontend.sample_rate), generator=generator)
+    features = model.frontend(waveform).unsqueeze(0)
+    with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
+        model.encode(features, torch.tensor([features.shape[1]]))
+    return counter.get_total_flops() // 2

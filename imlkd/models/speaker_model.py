@@ -1,0 +1,94 @@
+"""The one interface of every network, teacher or student: features in, speaker embedding out.
+
+A model carries its own front-end, so that a teacher with 40-band power mel and a student with 80-band log mel sit in
+one run. Feature frames are 10 ms apart, and frame t lies around sample ``t * sample_rate / 100``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+@dataclass
+class SpeakerOutput:
+    """What a network says of a batch.
+
+    :param stages: feature maps after each stage, (B, channels, frames) each.
+    :param pooled: (B, P) statistics over time.
+    :param embedding: (B, D), of any length.
+    :param cosines: (B, C) margin-free cosines to the classes of the model's head; None without a head.
+    """
+
+    stages: list[Tensor]
+    pooled: Tensor
+    embedding: Tensor
+    cosines: Tensor | None
+
+
+class FrontEnd(Protocol):
+    """Waveform to feature frames."""
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples a second that the front-end expects."""
+
+    @property
+    def dim(self) -> int:
+        """Values a frame."""
+
+    def __call__(self, waveform: Tensor) -> Tensor:
+        """(samples,) float32 in [-1, 1) -> (T, dim) float32, 10 ms a frame."""
+
+
+class CosineHead(nn.Module):
+    """Class weights on the unit sphere; ``speakers`` names the classes in order."""
+
+    def __init__(self, embedding_dim: int, speakers: list[str]) -> None:
+        super().__init__()
+        self.speakers = speakers
+        self.weight = nn.Parameter(torch.empty(len(speakers), embedding_dim))
+        nn.init.xavier_normal_(self.weight)
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        """(B, D) -> (B, C) cosines."""
+        return functional.linear(functional.normalize(embedding), functional.normalize(self.weight))
+
+
+class SpeakerModel(nn.Module):
+    """Base of all networks. Subclasses give ``encode``; the head is attached for training and for class targets."""
+
+    frontend: FrontEnd
+
+    def __init__(self, frontend: FrontEnd, embedding_dim: int) -> None:
+        super().__init__()
+        self.frontend = frontend
+        self.embedding_dim = embedding_dim
+        self.head: CosineHead | None = None
+
+    def encode(self, features: Tensor, lengths: Tensor) -> SpeakerOutput:
+        """Everything but the head: (B, T, F) and the valid frames (B,) -> SpeakerOutput with cosines None."""
+        raise NotImplementedError
+
+    def forward(self, features: Tensor, lengths: Tensor) -> SpeakerOutput:
+        """Features (B, T, F) and the number of valid frames of each row (B,)."""
+        output = self.encode(features, lengths)
+        if self.head is not None:
+            output.cosines = self.head(output.embedding)
+        return output
+
+    @torch.no_grad()
+    def embed(self, waveform: Tensor) -> Tensor:
+        """Unit-length embedding (D,) of one utterance, (samples,) float32 in [-1, 1)."""
+        features = self.frontend(waveform).unsqueeze(0)
+        output = self.encode(features, torch.tensor([features.shape[1]]))
+        return functional.normalize(output.embedding)[0]
+
+
+def mask_of(lengths: Tensor, frames: int) -> Tensor:
+    """(B,) valid frames -> (B, frames) bool."""
+    return torch.arange(frames, device=lengths.device)[None, :] < lengths[:, None]

@@ -1,0 +1,97 @@
+"""A model on disk: ``final.pt`` (tensors only) beside ``model.yaml`` (what to build)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+import yaml
+from torch import nn
+
+from imlkd.config import load_config
+from imlkd.errors import UserError
+from imlkd.features.fbank import FbankConfig
+from imlkd.files import atomic_path, atomic_write_text
+from imlkd.models.ge2e import Ge2e
+from imlkd.models.speaker_model import CosineHead, SpeakerModel
+from imlkd.models.tdnn import Tdnn, TdnnConfig
+
+T = TypeVar("T")
+
+WEIGHTS, DESCRIPTION, SPEAKERS = "final.pt", "model.yaml", "speakers"
+
+
+def save_model(model: SpeakerModel, folder: Path | str) -> None:
+    """Write description, speakers of the head and, last, the weights."""
+    folder = Path(folder)
+    atomic_write_text(folder / DESCRIPTION, yaml.safe_dump(describe(model), sort_keys=False))
+    if model.head is not None:
+        atomic_write_text(folder / SPEAKERS, "".join(f"{name}\n" for name in model.head.speakers))
+    with atomic_path(folder / WEIGHTS) as temporary:
+        torch.save(model.state_dict(), temporary)
+
+
+def describe(model: SpeakerModel) -> dict[str, Any]:
+    """The architecture and its settings, as plain values."""
+    if isinstance(model, Tdnn):
+        return {"architecture": "tdnn", "network": asdict(model.config), "fbank": asdict(model.fbank)}
+    if isinstance(model, Ge2e):
+        return {"architecture": "ge2e"}
+    raise TypeError(f"{type(model).__name__} has no description")
+
+
+def build_model(folder: Path) -> SpeakerModel:
+    """The network that ``model.yaml`` describes, with fresh weights."""
+    path = folder / DESCRIPTION
+    if not path.is_file():
+        raise UserError(f"{folder}: holds no {DESCRIPTION}: run stage 2 (teacher) or stage 4 (student) first")
+    try:
+        description = yaml.safe_load(path.read_text(encoding="utf-8"))
+        architecture = description["architecture"]
+    except (yaml.YAMLError, TypeError, KeyError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a model description: train or import the model again") from error
+    if architecture == "tdnn":
+        return Tdnn(_section(TdnnConfig, description, "network"), _section(FbankConfig, description, "fbank"))
+    if architecture == "ge2e":
+        return Ge2e()
+    raise UserError(f"{path}: unknown architecture {architecture!r}: expected tdnn or ge2e")
+
+
+def _section(cls: type[T], description: dict[str, Any], key: str) -> T:
+    return load_config(cls, None, [f"{name}={value}" for name, value in description.get(key, {}).items()])
+
+
+def load_model(folder: Path | str) -> SpeakerModel:
+    """Load a trained model in evaluation mode, its parameters frozen.
+
+    :raises UserError: when files are missing, damaged or do not fit each other.
+    """
+    folder = Path(folder)
+    model = build_model(folder)
+    names = folder / SPEAKERS
+    if names.is_file():
+        model.head = CosineHead(model.embedding_dim, names.read_text(encoding="utf-8").split())
+    load_weights(model, folder / WEIGHTS)
+    return model.eval().requires_grad_(False)
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Load a state dict without unpickling code; UserError names the file."""
+    state = load_tensors(path)
+    try:
+        model.load_state_dict(state)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        detail = " ".join(str(error).split())[:160]
+        raise UserError(f"{path}: does not fit the network: {detail}") from error
+
+
+def load_tensors(path: Path) -> Any:
+    """``torch.load`` of tensors and plain values only; UserError when the file is missing or damaged."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file: run the stage that makes it first")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever its parser meets on damaged bytes
+        raise UserError(f"{path}: damaged or not a file of weights: remove it and run its stage again") from error

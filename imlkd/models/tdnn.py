@@ -1,0 +1,99 @@
+"""A residual TDNN: strided convolution, residual blocks, mean and deviation over time.
+
+The x-vector layout (Snyder et al., ICASSP 2018: frame layers, statistics pooling, segment layer) with residual blocks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from imlkd.config import bounded, chosen
+from imlkd.features.fbank import FbankConfig, LogMel
+from imlkd.models.speaker_model import SpeakerModel, SpeakerOutput, mask_of
+
+
+@dataclass(frozen=True)
+class TdnnConfig:
+    """Shape of a residual TDNN."""
+
+    width: int = bounded(48, low=4, high=4096, help="channels")
+    blocks: int = bounded(3, low=1, high=32)
+    embedding_dim: int = bounded(192, low=2, high=4096)
+    normalize: str = chosen("level", ("level", "mean", "none"), help="what is taken from the log-mel frames")
+
+
+class Normalization(nn.Module):
+    """Take the level (utterance scalar and training mean of each bin) or the utterance's mean frame from the features.
+
+    ``level`` keeps the long-term spectrum, which tells speakers apart when recordings of one speaker share a channel.
+    """
+
+    bin_mean: Tensor
+
+    def __init__(self, kind: str, dim: int) -> None:
+        super().__init__()
+        self.kind = kind
+        self.register_buffer("bin_mean", torch.zeros(dim))
+
+    def forward(self, features: Tensor, mask: Tensor) -> Tensor:
+        """(B, T, F), (B, T, 1) -> (B, T, F)."""
+        if self.kind == "none":
+            return features
+        mean_frame = (features * mask).sum(1, keepdim=True) / mask.sum(1, keepdim=True)
+        if self.kind == "mean":
+            return features - mean_frame
+        return features - mean_frame.mean(2, keepdim=True) - (self.bin_mean - self.bin_mean.mean())
+
+
+class ResidualBlock(nn.Module):
+    """Dilated convolution over time with a shortcut."""
+
+    def __init__(self, width: int, dilation: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv1d(width, width, 3, dilation=dilation, padding=dilation, bias=False)
+        self.norm = nn.BatchNorm1d(width)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        return torch.relu(frames + self.norm(self.convolution(frames)))
+
+
+class Tdnn(SpeakerModel):
+    """Log-mel (B, T, F) -> embedding (B, D); 20 ms a frame after the first layer."""
+
+    def __init__(self, config: TdnnConfig, fbank: FbankConfig) -> None:
+        super().__init__(LogMel(fbank), config.embedding_dim)
+        self.config, self.fbank = config, fbank
+        width = config.width
+        self.normalization = Normalization(config.normalize, fbank.num_mel_bins)
+        self.first = nn.Sequential(
+            nn.Conv1d(fbank.num_mel_bins, width, 5, stride=2, padding=2, bias=False), nn.BatchNorm1d(width), nn.ReLU()
+        )
+        self.blocks = nn.ModuleList(ResidualBlock(width, 1 + i) for i in range(config.blocks))
+        self.last = nn.Sequential(nn.Conv1d(width, 2 * width, 1, bias=False), nn.BatchNorm1d(2 * width), nn.ReLU())
+        self.segment = nn.Sequential(
+            nn.BatchNorm1d(4 * width), nn.Linear(4 * width, config.embedding_dim), nn.BatchNorm1d(config.embedding_dim)
+        )
+
+    def encode(self, features: Tensor, lengths: Tensor) -> SpeakerOutput:
+        mask = mask_of(lengths, features.shape[1])[:, :, None].to(features.dtype)
+        frames = (self.normalization(features, mask) * mask).transpose(1, 2)
+        mask = mask.transpose(1, 2)[:, :, ::2]
+        frames = self.first(frames) * mask
+        stages = [frames]
+        for block in self.blocks:
+            frames = block(frames) * mask
+            stages.append(frames)
+        frames = self.last(frames)
+        pooled = pooled_statistics(frames, mask)
+        return SpeakerOutput(stages, pooled, self.segment(pooled), None)
+
+
+def pooled_statistics(frames: Tensor, mask: Tensor) -> Tensor:
+    """Mean and standard deviation over the valid frames: (B, C, T), (B, 1, T) -> (B, 2C)."""
+    count = mask.sum(2)
+    mean = (frames * mask).sum(2) / count
+    variance = (((frames - mean[:, :, None]) * mask) ** 2).sum(2) / count
+    return torch.cat([mean, (variance + 1e-5).sqrt()], dim=1)

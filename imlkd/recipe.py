@@ -1,0 +1,36 @@
+"""Checks of run.sh's own options."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from imlkd.errors import UserError
+from imlkd.files import atomic_write_text, make_dir
+
+LAST_STAGE = 7
+CORPORA = ("minivox", "kaldi")
+
+
+def check_stages(corpus: str, stage: str, stop_stage: str, nj: str) -> None:
+    """UserError for an unknown corpus, a stage out of range, or a number of jobs that is none."""
+    if corpus not in CORPORA:
+        raise UserError(f"--corpus {corpus}: known are {', '.join(CORPORA)}")
+    for name, value in (("--stage", stage), ("--stop-stage", stop_stage)):
+        if not value.isdigit() or int(value) > LAST_STAGE:
+            raise UserError(f"{name} {value}: stages go from 0 to {LAST_STAGE}")
+    if int(stage) > int(stop_stage):
+        raise UserError(f"--stage {stage} is behind --stop-stage {stop_stage}: nothing would run")
+    if not nj.isdigit() or int(nj) < 1:
+        raise UserError(f"--nj {nj}: give a whole number of parallel jobs, 1 or more")
+
+
+def check_folders(conf: Path, outputs: list[Path]) -> None:
+    """UserError when the configuration folder is missing or a result folder cannot be written."""
+    if not conf.is_dir():
+        raise UserError(f"{conf}: no such folder of configurations: see --conf")
+    for folder in outputs:
+        make_dir(folder)
+        probe = folder / f".writable.{os.getpid()}"
+        atomic_write_text(probe, "")
+        probe.unlink()

@@ -1,0 +1,59 @@
+"""Before anything is computed: every configuration is read and every name looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from imlkd.attribution.relevance import RelevanceConfig
+from imlkd.config import load_config
+from imlkd.distillation.objective import METHODS, build_method
+from imlkd.errors import UserError
+from imlkd.features.extract import FeaturesConfig
+from imlkd.training.head import HeadConfig
+from imlkd.training.imported_teacher import check_teacher_name
+from imlkd.training.student import StudentConfig
+from imlkd.training.teacher import TeacherConfig
+
+CONFIGS: Mapping[str, type[Any]] = {
+    "features": FeaturesConfig,
+    "teacher": TeacherConfig,
+    "head": HeadConfig,
+    "relevance": RelevanceConfig,
+    "student": StudentConfig,
+}
+
+
+def check_packages() -> None:
+    """UserError when torch and torchaudio are no pair, or a package of [train] is missing or broken."""
+    import importlib
+    from importlib.metadata import PackageNotFoundError, version
+
+    for name in ("torch", "torchaudio", "lhotse", "kaldiio", "captum", "h5py"):
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # a wrong pair raises RuntimeError or OSError, a missing package ImportError
+            try:
+                installed = f"torch {version('torch')}, torchaudio {version('torchaudio')}"
+            except PackageNotFoundError:
+                installed = "torch or torchaudio is not installed"
+            detail = " ".join(str(error).split())[:120]
+            raise UserError(
+                f"package {name} does not load ({detail}); {installed}:"
+                " install torch==2.11.0 torchaudio==2.11.0 together, or unset IMLKD_PYTHON to use .venv"
+            ) from error
+
+
+def check_recipe(teacher: str, methods: str, conf: Path) -> None:
+    """Read each ``conf/*.yaml`` that the recipe uses; UserError for the first that is wrong, or an unknown name."""
+    check_teacher_name(teacher)
+    if not methods.strip(","):
+        raise UserError(f"--methods is empty: give one or more of {','.join(METHODS)}")
+    for method in methods.split(","):
+        path = conf / f"{method}.yaml"
+        build_method(method, path if path.is_file() else None)
+    for kind, cls in CONFIGS.items():
+        path = conf / f"{kind}.yaml"
+        if path.is_file():
+            load_config(cls, path)

@@ -1,0 +1,110 @@
+"""A speaker head for an imported teacher: AAM on its frozen embeddings of the training segments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from imlkd.config import bounded
+from imlkd.distillation.margin import aam_loss
+from imlkd.errors import UserError
+from imlkd.features.segments import Segment, SegmentsConfig
+from imlkd.features.speech import SpeechReader
+from imlkd.kaldi_io import read_table
+from imlkd.models.speaker_model import CosineHead, SpeakerModel
+from imlkd.progress import Progress
+from imlkd.training.schedule import one_cycle
+
+POOR_ACCURACY = 0.8
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """How the head of an imported teacher is fitted."""
+
+    segments: SegmentsConfig = field(default_factory=SegmentsConfig)
+    epochs: int = bounded(60, low=1, high=10000)
+    batch: int = bounded(256, low=2)
+    learning_rate: float = bounded(0.02, low=0.0, high=10.0, help="peak, AdamW")
+    margin: float = bounded(0.2, low=0.0, high=1.5, help="AAM, radians")
+    scale: float = bounded(30.0, low=1.0, high=1000.0)
+    held_out: float = bounded(0.1, low=0.0, high=0.5, help="share of utterances that only measure accuracy")
+    seed: int = bounded(1, low=0)
+
+
+@torch.no_grad()
+def embed_segments(
+    model: SpeakerModel, speech: SpeechReader, segments: list[Segment], progress: Progress, batch: int = 16
+) -> Tensor:
+    """(number of segments, D), in the order of ``segments``."""
+    rows: list[Tensor] = [torch.empty(0)] * len(segments)
+    order = sorted(range(len(segments)), key=lambda i: (segments[i].frames, i))
+    first = 0
+    while first < len(order):
+        frames = segments[order[first]].frames
+        chosen = [i for i in order[first : first + batch] if segments[i].frames == frames]
+        features = torch.stack([model.frontend(speech.segment(segments[i])) for i in chosen])
+        output = model(features, torch.full((len(features),), features.shape[1]))
+        for i, row in zip(chosen, output.embedding, strict=True):
+            rows[i] = row
+        first += len(chosen)
+        progress.update(len(chosen))
+    return torch.stack(rows)
+
+
+def fit_head(
+    embeddings: Tensor, segments: list[Segment], data_dir: Path, classes: list[str], config: HeadConfig
+) -> tuple[CosineHead, float]:
+    """Fit class weights with AAM; returns the head and its accuracy on held-out utterances.
+
+    The classes start at the speakers' mean embeddings, so that few epochs are enough.
+    """
+    utt2spk = read_table(data_dir / "utt2spk", fields=2)
+    order = {speaker: i for i, speaker in enumerate(classes)}
+    labels = torch.tensor([order[utt2spk[s.utterance]] for s in segments])
+    unit = functional.normalize(embeddings)
+    held = _held_out(segments, labels, config)
+    head = CosineHead(embeddings.shape[1], classes)
+    with torch.no_grad():
+        sums = torch.zeros_like(head.weight).index_add_(0, labels[~held], unit[~held])
+        if (sums.norm(dim=1) == 0).any():
+            raise UserError(f"{data_dir}: a speaker has no training segment: lower min_speech or shorten durations")
+        head.weight.copy_(functional.normalize(sums))
+    _train(head, unit[~held], labels[~held], config)
+    with torch.no_grad():
+        accuracy = (head(unit[held]).argmax(1) == labels[held]).float().mean() if held.any() else torch.tensor(1.0)
+    return head.requires_grad_(False), float(accuracy)
+
+
+def _held_out(segments: list[Segment], labels: Tensor, config: HeadConfig) -> Tensor:
+    """Mark whole utterances, never the last one of a speaker."""
+    generator = np.random.default_rng(config.seed)
+    speaker_of = {s.utterance: int(label) for s, label in zip(segments, labels, strict=True)}
+    left: dict[int, int] = {}
+    for speaker in speaker_of.values():
+        left[speaker] = left.get(speaker, 0) + 1
+    held: set[str] = set()
+    for utterance in generator.permutation(sorted(speaker_of)):
+        speaker = speaker_of[str(utterance)]
+        if left[speaker] > 1 and len(held) < config.held_out * len(speaker_of):
+            held.add(str(utterance))
+            left[speaker] -= 1
+    return torch.tensor([s.utterance in held for s in segments])
+
+
+def _train(head: CosineHead, unit: Tensor, labels: Tensor, config: HeadConfig) -> None:
+    optimizer = torch.optim.AdamW(head.parameters(), lr=config.learning_rate, weight_decay=0.0)
+    generator = torch.Generator().manual_seed(config.seed)
+    for epoch in range(config.epochs):
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate * one_cycle(epoch / config.epochs, 0.1)
+        for rows in torch.split(torch.randperm(len(unit), generator=generator), config.batch):
+            loss = aam_loss(head(unit[rows]), labels[rows], config.margin, config.scale)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()

@@ -1,0 +1,65 @@
+"""Stage 2 for a published teacher: take its weights as they are, fit a speaker head, leave it like a model of ours."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+
+from imlkd.config import save_config
+from imlkd.errors import UserError
+from imlkd.features.speech import SpeechReader
+from imlkd.files import atomic_write_text, make_dir
+from imlkd.models.ge2e import load_ge2e
+from imlkd.models.speaker_model import SpeakerModel
+from imlkd.models.store import save_model
+from imlkd.progress import Progress
+from imlkd.training.head import POOR_ACCURACY, HeadConfig, embed_segments, fit_head
+from imlkd.training.pool import grid_of, speakers_of
+
+PUBLISHED: Mapping[str, Callable[[Path | None], SpeakerModel]] = {"resemblyzer": load_ge2e}
+OWN = "own"
+
+
+def check_teacher_name(name: str) -> None:
+    """UserError for a teacher that is neither one's own nor published."""
+    known = [OWN, *PUBLISHED]
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else f"known teachers: {', '.join(known)}"
+        raise UserError(f"unknown teacher {name!r}: {hint}")
+
+
+def import_teacher(
+    name: str,
+    weights: Path | None,
+    data_dir: Path,
+    config: HeadConfig,
+    folder: Path,
+    progress: Path | None,
+    allow_pipes: bool = False,
+    threads: int = 0,
+) -> None:
+    """Load teacher ``name``, fit its head on the speakers of ``data_dir``, write both to ``folder``.
+
+    :raises UserError: for an unknown name, missing or damaged weights.
+    """
+    check_teacher_name(name)
+    torch.manual_seed(config.seed)
+    torch.set_num_threads(threads or torch.get_num_threads())
+    model = PUBLISHED[name](weights)
+    make_dir(folder)
+    save_config(config, folder / "config.yaml")
+    segments = grid_of(data_dir, config.segments)
+    speech = SpeechReader(data_dir, model.frontend.sample_rate, allow_pipes)
+    with Progress(f"{name}: embeddings for its head", len(segments), progress) as counted:
+        embeddings = embed_segments(model, speech, segments, counted)
+    model.head, accuracy = fit_head(embeddings, segments, data_dir, speakers_of(data_dir), config)
+    said = f"head: {accuracy:.1%} of the segments of held-out utterances are recognised"
+    print(said)
+    if accuracy < POOR_ACCURACY:
+        print(f"warning: {said}; label-level methods stand on this head")
+    atomic_write_text(folder / "log" / "head_accuracy", f"{accuracy:.4f}\n")
+    save_model(model, folder)

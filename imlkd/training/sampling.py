@@ -1,0 +1,72 @@
+"""Batches of segments: every utterance once an epoch, one duration a batch, drawn from seed and epoch alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from imlkd.errors import UserError
+from imlkd.features.segments import Segment
+
+Indices = npt.NDArray[np.int64]
+
+
+@dataclass
+class SegmentPool:
+    """Features in memory and the segments that training may draw.
+
+    :param frames: (total frames, F), utterances one after the other.
+    :param offsets: first row of each utterance.
+    :param labels: class of each utterance.
+    """
+
+    frames: Tensor
+    offsets: dict[str, int]
+    labels: dict[str, int]
+    segments: Sequence[Segment]
+
+    def __post_init__(self) -> None:
+        if not self.segments:
+            raise UserError("no training segments: the data directory is empty or its utterances are too short")
+        order = {utterance: i for i, utterance in enumerate(self.offsets)}
+        self._utterance = np.array([order[s.utterance] for s in self.segments])
+        self._frames = np.array([s.frames for s in self.segments])
+        self._starts = np.array([self.offsets[s.utterance] + s.start for s in self.segments])
+        self._label = torch.tensor([self.labels[s.utterance] for s in self.segments])
+
+    def crops(self, chosen: Indices) -> Tensor:
+        """(B, T, F) of segments of one duration."""
+        rows = self._starts[chosen][:, None] + np.arange(self._frames[chosen[0]])[None, :]
+        return self.frames[torch.from_numpy(rows)]
+
+    def classes(self, chosen: Indices) -> Tensor:
+        """(B,) class indexes."""
+        return self._label[torch.from_numpy(chosen)]
+
+    def epoch_batches(self, frames_per_batch: int, crops: int, seed: int, epoch: int) -> list[Indices]:
+        """Batches of segment indexes for one epoch; equal frames a batch, so short segments come in larger batches."""
+        generator = np.random.default_rng([seed, epoch])
+        drawn = np.concatenate([self._one_of_each(generator) for _ in range(crops)])
+        batches: list[Indices] = []
+        for duration in np.unique(self._frames[drawn]):
+            own = generator.permutation(drawn[self._frames[drawn] == duration])
+            count = max(1, round(len(own) / max(2, frames_per_batch // int(duration))))
+            batches += [batch for batch in np.array_split(own, count) if len(batch) > 1]
+        return [batches[i] for i in generator.permutation(len(batches))]
+
+    def _one_of_each(self, generator: np.random.Generator) -> Indices:
+        """One segment of every utterance: first a duration that it has, then a place."""
+        key = generator.random(len(self.segments))
+        order = np.lexsort((key, self._frames, self._utterance))
+        groups = np.flatnonzero(
+            np.diff(self._utterance[order], prepend=-1) | np.diff(self._frames[order], prepend=-1)
+        )
+        firsts = order[groups]  # a random place for each (utterance, duration)
+        order = np.lexsort((generator.random(len(firsts)), self._utterance[firsts]))
+        chosen: Indices = firsts[order][np.flatnonzero(np.diff(self._utterance[firsts][order], prepend=-1))]
+        return chosen

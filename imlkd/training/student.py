@@ -1,0 +1,118 @@
+"""Stage 4: a student, distilled by one method from the targets that stage 3 left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from imlkd.config import load_config, save_config
+from imlkd.distillation.batch import DistillationBatch
+from imlkd.distillation.integrated_inputs import soft_gate
+from imlkd.distillation.method import Method
+from imlkd.distillation.objective import Objective, build_method
+from imlkd.errors import UserError
+from imlkd.features.extract import FeaturesConfig
+from imlkd.features.segments import Segment, read_segments
+from imlkd.files import make_dir
+from imlkd.kaldi_io import FloatArray, read_scp_arrays
+from imlkd.models.tdnn import TdnnConfig
+from imlkd.training.pool import load_pool, speakers_of
+from imlkd.training.sampling import Indices, SegmentPool
+from imlkd.training.teacher import build_tdnn, finish
+from imlkd.training.trainer import Trainer, TrainingConfig, prepare_torch
+
+
+@dataclass(frozen=True)
+class StudentConfig:
+    """Network and training of a student; its segments are those of stage 3."""
+
+    network: TdnnConfig = field(default_factory=TdnnConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+
+class TeacherTargets:
+    """The arks of ``targets_<set>/`` in memory, in the order of the segments; only what the method needs is read."""
+
+    def __init__(self, folder: Path, segments: list[Segment], method: Method, scale: float) -> None:
+        from imlkd.attribution.relevance import RelevanceConfig
+
+        self.scale = scale
+        self.rho = load_config(RelevanceConfig, folder / "config.yaml").rho
+        needs = method.needs
+        names = [segment.id for segment in segments]
+        self.cosines = _stacked(folder / "cosines.scp", names) if needs.teacher_logits else None
+        self.cosines_gated = _stacked(folder / "cosines_gated.scp", names) if needs.relevance else None
+        self.relevance = _listed(folder / "relevance.scp", names) if needs.relevance else None
+
+    def batch(self, pool: SegmentPool, chosen: Indices) -> DistillationBatch:
+        """Features, labels and the teacher's answers of the chosen segments."""
+        batch = DistillationBatch(pool.crops(chosen), pool.classes(chosen))
+        rows = torch.from_numpy(chosen)
+        if self.cosines is not None:
+            batch.teacher_logits = self.scale * self.cosines[rows]
+        if self.relevance is not None and self.cosines_gated is not None:
+            relevance = torch.from_numpy(np.stack([self.relevance[i] for i in chosen]))
+            batch.gate = soft_gate(relevance, self.rho)
+            batch.teacher_logits_gated = self.scale * self.cosines_gated[rows]
+        return batch
+
+
+def _listed(scp: Path, names: list[str]) -> list[FloatArray]:
+    arrays = read_scp_arrays(scp)
+    lacking = [name for name in names if name not in arrays]
+    if lacking:
+        raise UserError(f"{scp}: lacks {len(lacking)} segments (first: {lacking[0]}): run stage 3 again")
+    return [arrays[name] for name in names]
+
+
+def _stacked(scp: Path, names: list[str]) -> Tensor:
+    return torch.from_numpy(np.stack(_listed(scp, names)))
+
+
+def train_student(
+    data_dir: Path,
+    targets_dir: Path,
+    config: StudentConfig,
+    method: Method,
+    folder: Path,
+    made_from: str,
+    progress: Path | None = None,
+) -> None:
+    """Distil a student and leave it in ``folder``, with its configuration and minutes."""
+    prepare_torch(config.training.threads, config.training.seed)
+    make_dir(folder)
+    save_config(config, folder / "config.yaml")
+    classes = speakers_of(data_dir)
+    segments = read_segments(targets_dir / "segments")
+    fbank = load_config(FeaturesConfig, data_dir / "features.yaml").fbank
+    pool = load_pool(data_dir, segments, classes)
+    targets = TeacherTargets(targets_dir, segments, method, config.training.scale)
+    _check_classes(targets, classes, targets_dir)
+    model = build_tdnn(config.network, fbank, classes, pool.frames.mean(0))
+    objective = Objective(method, config.training.margin, config.training.scale)
+
+    def with_targets(chosen: Indices) -> DistillationBatch:
+        return targets.batch(pool, chosen)
+
+    trainer = Trainer(config.training, model, objective, pool, with_targets, folder, made_from, progress)
+    finish(model, folder, trainer.run())
+
+
+def _check_classes(targets: TeacherTargets, classes: list[str], targets_dir: Path) -> None:
+    if targets.cosines is not None and targets.cosines.shape[1] != len(classes):
+        raise UserError(
+            f"{targets_dir}: targets are over {targets.cosines.shape[1]} speakers, the data has {len(classes)}:"
+            " run stage 3 again"
+        )
+
+
+def method_of(name: str, config_path: Path | None, folder: Path, overrides: list[str]) -> Method:
+    """Build the method and keep its resolved configuration beside the student."""
+    method = build_method(name, config_path, overrides)
+    if hasattr(method, "config"):
+        save_config(method.config, folder / "method.yaml")
+    return method

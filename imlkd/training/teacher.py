@@ -1,0 +1,65 @@
+"""Stage 2: a teacher of one's own, trained on speaker labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import Tensor
+
+from imlkd.config import load_config, save_config
+from imlkd.distillation.batch import DistillationBatch
+from imlkd.distillation.objective import Objective, build_method
+from imlkd.features.extract import FeaturesConfig
+from imlkd.features.fbank import FbankConfig
+from imlkd.features.segments import SegmentsConfig
+from imlkd.files import atomic_write_text, make_dir
+from imlkd.models.speaker_model import CosineHead
+from imlkd.models.store import save_model
+from imlkd.models.tdnn import Tdnn, TdnnConfig
+from imlkd.training.pool import grid_of, load_pool, speakers_of
+from imlkd.training.sampling import Indices
+from imlkd.training.trainer import Trainer, TrainingConfig, prepare_torch
+
+
+@dataclass(frozen=True)
+class TeacherConfig:
+    """Network, training and segments of a teacher trained here."""
+
+    network: TdnnConfig = field(default_factory=TdnnConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    segments: SegmentsConfig = field(default_factory=SegmentsConfig)
+
+
+def train_teacher(
+    data_dir: Path, config: TeacherConfig, folder: Path, made_from: str, progress: Path | None = None
+) -> None:
+    """Train on every speaker of ``data_dir`` and leave the model, its configuration and its minutes in ``folder``."""
+    prepare_torch(config.training.threads, config.training.seed)
+    make_dir(folder)
+    save_config(config, folder / "config.yaml")
+    classes = speakers_of(data_dir)
+    fbank = load_config(FeaturesConfig, data_dir / "features.yaml").fbank
+    pool = load_pool(data_dir, grid_of(data_dir, config.segments), classes)
+    model = build_tdnn(config.network, fbank, classes, pool.frames.mean(0))
+    objective = Objective(build_method("none", None), config.training.margin, config.training.scale)
+
+    def labels_only(chosen: Indices) -> DistillationBatch:
+        return DistillationBatch(pool.crops(chosen), pool.classes(chosen))
+
+    trainer = Trainer(config.training, model, objective, pool, labels_only, folder, made_from, progress)
+    finish(model, folder, trainer.run())
+
+
+def build_tdnn(config: TdnnConfig, fbank: FbankConfig, classes: list[str], bin_mean: Tensor) -> Tdnn:
+    """A fresh network with a head for ``classes``; ``bin_mean`` is the mean frame of the training data."""
+    model = Tdnn(config, fbank)
+    model.head = CosineHead(model.embedding_dim, classes)
+    model.normalization.bin_mean.copy_(bin_mean)
+    return model
+
+
+def finish(model: Tdnn, folder: Path, seconds: float) -> None:
+    """Leave the trained model and, last among its files, how long it took."""
+    atomic_write_text(folder / "log" / "seconds", f"{seconds:.1f}\n")
+    save_model(model.eval(), folder)

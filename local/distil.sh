@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Stage 4: one student for each method, as parallel jobs.
+set -euo pipefail
+
+nj=2
+cmd=run.pl
+conf=egs/minivox/conf
+set=
+force=false
+help_message="Usage: $0 [options] <method,method...> <data-dir> <targets-dir> <student-prefix>
+  --nj N              trainings at a time (default: $nj)
+  --cmd CMD           job runner (default: $cmd)
+  --conf DIR          holds student.yaml and METHOD.yaml (default: $conf)
+  --set 'K=V ...'     override keys of student.yaml
+  --force true|false  redo (default: $force)
+Leaves final.pt, model.yaml, config.yaml and method.yaml in <student-prefix>_METHOD."
+
+. ./path.sh
+. utils/parse_options.sh
+[ $# -eq 4 ] || { echo "$help_message" >&2; exit 1; }
+data=$2
+targets=$3
+prefix=$4
+[ -f "$targets/.done" ] || { echo "$0: $targets: no finished targets: run stage 3 first (./run.sh --stage 3)" >&2; exit 1; }
+
+waiting=()
+for method in ${1//,/ }; do
+  dir=${prefix}_$method
+  made_from=(--from "$conf/student.yaml" --from "$targets" --data "$data" --value "method=$method" --value "set=$set")
+  [ ! -f "$conf/$method.yaml" ] || made_from+=(--from "$conf/$method.yaml")
+  status=0
+  imlkd done check "$dir/.done" --name "stage 4 ($method)" "${made_from[@]}" --code imlkd.training.student \
+    --force "$force" || status=$?
+  [ $status -eq 0 ] && continue
+  [ $status -eq 3 ] || exit $status
+  waiting+=("$method")
+done
+[ ${#waiting[@]} -gt 0 ] || exit 0
+
+logs=${prefix}_log
+imlkd watch "distil ${waiting[*]}" "$logs" distil \
+  $cmd --max-jobs-run "$nj" JOB=1:${#waiting[@]} "$logs/distil.JOB.log" \
+  local/distil_one.sh --conf "$conf" --set "$set" --progress "$logs/distil.JOB.progress" \
+  JOB "$data" "$targets" "$prefix" "${waiting[@]}"

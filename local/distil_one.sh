@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# One training of stage 4: the JOB-th of the methods named at the end.
+set -euo pipefail
+
+conf=egs/minivox/conf
+set=
+progress=
+help_message="Usage: $0 [--conf DIR] [--set 'K=V ...'] [--progress FILE] <job> <data-dir> <targets-dir> <student-prefix> <method>..."
+
+. ./path.sh
+. utils/parse_options.sh
+[ $# -ge 5 ] || { echo "$help_message" >&2; exit 1; }
+data=$2
+targets=$3
+prefix=$4
+method=${*:$((4 + $1)):1}
+dir=${prefix}_$method
+
+options=(--config "$conf/student.yaml")
+for pair in $set; do options+=(--set "$pair"); done
+[ -z "$progress" ] || options+=(--progress "$progress")
+[ ! -f "$conf/$method.yaml" ] || options+=(--method-config "$conf/$method.yaml")
+imlkd model distil "$method" "$data" "$targets" "$dir" "${options[@]}"
+outputs=()
+for name in final.pt model.yaml config.yaml speakers; do outputs+=(--output "$dir/$name"); done
+imlkd done write "$dir/.done" "${outputs[@]}"

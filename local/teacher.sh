@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Stage 2: train a teacher on speaker labels, or import a published one and fit its speaker head.
+set -euo pipefail
+
+cmd=run.pl
+teacher=own
+weights=
+conf=egs/minivox/conf
+allow_pipes=false
+force=false
+help_message="Usage: $0 [options] <data-dir> <teacher-dir>
+  --teacher own|resemblyzer  (default: $teacher)
+  --weights FILE             of the published teacher (default: those of its installed package)
+  --conf DIR                 holds teacher.yaml and head.yaml (default: $conf)
+  --cmd CMD                  job runner (default: $cmd)
+  --allow-pipes true|false   run commands in wav.scp (default: $allow_pipes)
+  --force true|false         redo (default: $force)
+Leaves final.pt, model.yaml, config.yaml and speakers in <teacher-dir>."
+
+. ./path.sh
+. utils/parse_options.sh
+[ $# -eq 2 ] || { echo "$help_message" >&2; exit 1; }
+data=$1
+dir=$2
+
+if [ "$teacher" = own ]; then
+  made_from=(--from "$conf/teacher.yaml" --code imlkd.training.teacher)
+  work=(train-teacher "$data" "$dir" --config "$conf/teacher.yaml")
+else
+  [ -n "$weights" ] || local/install_"$teacher".sh
+  made_from=(--from "$conf/head.yaml" --code imlkd.training.imported_teacher)
+  work=(import-teacher "$teacher" "$data" "$dir" --config "$conf/head.yaml" --threads 0)
+  [ -z "$weights" ] || { made_from+=(--from "$weights"); work+=(--weights "$weights"); }
+  [ "$allow_pipes" = false ] || work+=(--allow-pipes)
+fi
+status=0
+imlkd done check "$dir/.done" --name "stage 2 ($teacher)" --data "$data" --value "teacher=$teacher" "${made_from[@]}" \
+  --force "$force" || status=$?
+[ $status -eq 3 ] || exit $status
+
+imlkd watch "teacher $teacher" "$dir/log" train \
+  $cmd JOB=1:1 "$dir/log/train.JOB.log" \
+  imlkd model "${work[@]}" --progress "$dir/log/train.JOB.progress"
+imlkd done write "$dir/.done" --output "$dir/final.pt" --output "$dir/model.yaml" --output "$dir/config.yaml" \
+  --output "$dir/speakers"

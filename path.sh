@@ -1,0 +1,22 @@
+# Sourced by every script: PATH, PYTHONPATH and the Python that the recipe runs with.
+# IMLKD_PYTHON=/path/to/python uses an environment of your own; otherwise .venv is made here on first use
+# from the exact pins in requirements.txt, and repaired when it is only half made.
+
+# shellcheck shell=bash
+IMLKD_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+export IMLKD_ROOT LC_ALL=C PYTHONUNBUFFERED=1
+case ":$PATH:" in
+  *":$IMLKD_ROOT/utils:"*) ;;
+  *) export PATH="$IMLKD_ROOT/utils:$PATH" ;;
+esac
+case ":${PYTHONPATH:-}:" in
+  *":$IMLKD_ROOT:"*) ;;
+  *) export PYTHONPATH="$IMLKD_ROOT${PYTHONPATH:+:$PYTHONPATH}" ;;
+esac
+if [ -z "${IMLKD_PYTHON:-}" ]; then
+  "$IMLKD_ROOT/utils/make_venv.sh" || { echo "path.sh: no environment: see the message above" >&2; return 1 2>/dev/null || exit 1; }
+  export IMLKD_PYTHON="$IMLKD_ROOT/.venv/bin/python"
+elif [ "${IMLKD_PYTHON_CHECKED:-}" != "$IMLKD_PYTHON" ]; then
+  "$IMLKD_ROOT/utils/make_venv.sh" --check "$IMLKD_PYTHON" || { return 1 2>/dev/null || exit 1; }
+fi
+export IMLKD_PYTHON_CHECKED="$IMLKD_PYTHON"

@@ -1,0 +1,140 @@
+#!/usr/bin/env bash
+# The recipe: a large speaker-verification network (teacher) into a small one (student). `./run.sh --help` lists the options.
+set -euo pipefail
+
+corpus=minivox
+train=
+test=
+trials=
+train_cuts=
+test_cuts=
+teacher=own
+teacher_weights=
+methods=none,kd,imlkd
+conf=
+data=data
+exp=exp
+stage=0
+stop_stage=7
+nj=
+cmd=
+relevance_set=
+student_set=
+bootstrap=1000
+allow_pipes=false
+force=false
+
+help_message="Usage: $0 [options]      (on the built-in corpus when no option is given)
+Corpus
+  --corpus minivox|kaldi     built-in synthetic corpus, or your own          (default: $corpus)
+  --train DIR                Kaldi data directory with speaker labels        (with --corpus kaldi)
+  --test DIR[,DIR...]        Kaldi data directories of other speakers
+  --trials FILE[,FILE...]    lists 'enroll test target|nontarget', each in its test directory
+  --train-cuts FILE          the same as Lhotse cuts (.jsonl.gz) instead of --train
+  --test-cuts FILE[,FILE...] ... instead of --test; each list lies beside its cuts
+  --allow-pipes true|false   run commands that wav.scp holds                 (default: $allow_pipes)
+Models
+  --teacher own|resemblyzer  train one here, or import a published one       (default: $teacher)
+  --teacher-weights FILE     weights of the published one   (default: those of its installed package)
+  --methods NAME[,NAME...]   none, kd, imlkd                                 (default: $methods)
+  --conf DIR                 YAML files                                      (default: egs/CORPUS/conf)
+  --relevance-set 'K=V ...'  override keys of relevance.yaml, e.g. 'nodes=8 segments.durations=[2.0]'
+  --student-set 'K=V ...'    override keys of student.yaml, e.g. 'training.epochs=10'
+Where and how
+  --data DIR, --exp DIR      where prepared data and results go              (default: $data, $exp)
+  --stage N, --stop-stage M  first and last stage to run                     (default: $stage, $stop_stage)
+       0 corpus, 1 features and speech activity, 2 teacher, 3 explain, 4 distil, 5 embeddings, 6 scores, 7 report
+  --nj N                     parallel jobs                                   (default: number of cores)
+  --cmd CMD                  job runner for all work                         (default: those of cmd.sh)
+  --bootstrap N              draws of speakers for the intervals             (default: $bootstrap)
+  --force true|false         redo the stages even when they are up to date   (default: $force)
+Environment: IMLKD_PYTHON=/path/to/python uses an environment of your own instead of .venv."
+
+if ! [ -f ./path.sh ] || ! [ -d ./local ]; then
+  echo "$0: run this from the folder it lies in: cd '$(dirname "$0")'" >&2
+  exit 1
+fi
+. utils/parse_options.sh
+[ $# -eq 0 ] || { echo "$0: unexpected argument '$1': see $0 --help" >&2; exit 1; }
+. ./path.sh
+. ./cmd.sh
+
+conf=${conf:-egs/$corpus/conf}
+nj=${nj:-$(nproc)}
+command_line="$0 --corpus $corpus --teacher $teacher --methods $methods --conf $conf"
+
+log() { echo "$(date '+%H:%M:%S') $*"; }
+wanted() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
+
+imlkd recipe check --corpus "$corpus" --stage "$stage" --stop-stage "$stop_stage" --nj "$nj" \
+  --teacher "$teacher" --methods "$methods" --conf "$conf" --exp "$exp" --data "$data"
+exec 8>"$exp/.lock"
+flock -n 8 || { echo "$0: another run is at work in $exp: wait for it, or choose another --exp" >&2; exit 1; }
+
+if wanted 0; then
+  log "stage 0: corpus $corpus"
+  case $corpus in
+    minivox) egs/minivox/prepare.sh --nj "$nj" --conf "$conf" --force "$force" "$data" ;;
+    kaldi)
+      egs/kaldi/prepare.sh --nj "$nj" --conf "$conf" --force "$force" --allow-pipes "$allow_pipes" \
+        --train "$train" --test "$test" --trials "$trials" --train-cuts "$train_cuts" --test-cuts "$test_cuts" "$data"
+      ;;
+  esac
+fi
+# The sets that stage 0 made: train_set, teacher_set, test_sets, and lists as SET/LIST.
+eval "$(imlkd recipe sets --shell "$data/$corpus.sets.yaml")"
+teacher_dir=$exp/$teacher
+[ "$teacher" = own ] && teacher_dir=$exp/${corpus}_teacher
+targets=$teacher_dir/targets_$train_set
+students=()
+for method in ${methods//,/ }; do students+=("$exp/${corpus}_$method"); done
+
+if wanted 1; then
+  log "stage 1: features and speech activity"
+  for set in $(printf '%s\n' "$teacher_set" "$train_set" | sort -u); do
+    local/features.sh --nj "$nj" --cmd "$extract_cmd" --config "$conf/features.yaml" --allow-pipes "$allow_pipes" \
+      --force "$force" "$data/$set"
+  done
+fi
+
+if wanted 2; then
+  log "stage 2: teacher $teacher"
+  local/teacher.sh --cmd "$train_cmd" --teacher "$teacher" --weights "$teacher_weights" --conf "$conf" \
+    --allow-pipes "$allow_pipes" --force "$force" "$data/$teacher_set" "$teacher_dir"
+fi
+
+if wanted 3; then
+  log "stage 3: explain $train_set by $teacher"
+  local/explain.sh --nj "$nj" --cmd "$extract_cmd" --config "$conf/relevance.yaml" --set "$relevance_set" \
+    --allow-pipes "$allow_pipes" --force "$force" "$teacher_dir" "$data/$train_set" "$targets"
+fi
+
+if wanted 4; then
+  log "stage 4: distil ${methods//,/, }"
+  local/distil.sh --nj "$nj" --cmd "$train_cmd" --conf "$conf" --set "$student_set" --force "$force" \
+    "$methods" "$data/$train_set" "$targets" "$exp/${corpus}"
+fi
+
+if wanted 5; then
+  log "stage 5: embeddings"
+  for model in "$teacher_dir" "${students[@]}"; do
+    for set in $test_sets; do
+      local/embed.sh --nj "$nj" --cmd "$extract_cmd" --allow-pipes "$allow_pipes" --force "$force" \
+        "$model" "$data/$set" "$model/xvectors_$set"
+    done
+  done
+fi
+
+if wanted 6; then
+  log "stage 6: scores"
+  for model in "$teacher_dir" "${students[@]}"; do
+    local/score.sh --cmd "$score_cmd" --bootstrap "$bootstrap" --force "$force" "$model" "$data" "$lists"
+  done
+fi
+
+if wanted 7; then
+  log "stage 7: report"
+  local/report.sh --command "$command_line" "$data/$corpus.sets.yaml" "$data" "$exp" \
+    "$teacher_dir" "${students[@]}"
+fi
+log "done"
