@@ -1,0 +1,34 @@
+# shellcheck shell=bash
+# Which job runner each kind of work goes through. Sourced by run.sh.
+#
+# A runner is called as `<runner> [options] [JOB=1:n] <log> <command>`; utils/run.pl runs the jobs on this machine.
+# On a cluster, put Kaldi's slurm.pl or queue.pl (grid engine) on the PATH, with its conf/slurm.conf or conf/queue.conf,
+# and take the lines below that fit; nothing else changes. Options such as --mem or --gpu go to the cluster, and run.pl
+# passes over those it has no use for, so the same line works in both places. The repository and its data have to lie on
+# a disk that all nodes see.
+#
+#   train_cmd    training, also explaining the teacher and distilling: few long jobs, best on a GPU
+#   extract_cmd  embeddings: many independent jobs
+#   score_cmd    scoring trials: short jobs on CPUs
+
+train_cmd=run.pl
+extract_cmd=run.pl
+score_cmd=run.pl
+
+# Slurm:
+# train_cmd="slurm.pl --gpu 1 --mem 16G"
+# extract_cmd="slurm.pl --mem 4G"
+# score_cmd="slurm.pl --mem 4G"
+
+# Grid engine:
+# train_cmd="queue.pl --gpu 1 --mem 16G"
+# extract_cmd="queue.pl --mem 4G"
+# score_cmd="queue.pl --mem 4G"
+
+# `run.sh --cmd <runner>` takes precedence over what stands above, for all three.
+if [ -n "${cmd:-}" ]; then
+  train_cmd=$cmd
+  extract_cmd=$cmd
+  score_cmd=$cmd
+fi
+export train_cmd extract_cmd score_cmd
