@@ -1,0 +1,248 @@
+"""Stage 0 on a user's own corpus: checked Kaldi data directories, Lhotse cuts of the same utterances, trial lists.
+
+Nothing is put in place before all sets have passed all checks.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from imlkd.corpora.audio import resolve_sources
+from imlkd.corpora.check import Recording, check_corpus
+from imlkd.corpora.cuts import build_cuts, build_recording, from_cuts, read_cuts, write_cuts
+from imlkd.corpora.fingerprint import DIGESTS
+from imlkd.corpora.folders import install, staging
+from imlkd.corpora.kaldi_dir import DataDir, group_by_speaker, read_data_dir, seconds_text, write_tables
+from imlkd.corpora.overlap import check_overlap
+from imlkd.corpora.sets import RecipeSets, write_sets
+from imlkd.corpora.trials import Trials, join_check, read_trials, write_trials
+from imlkd.errors import UserError
+from imlkd.files import atomic_write_text, make_dir
+from imlkd.kaldi_io import write_table
+
+MANIFESTS = "manifests"
+MADE_FROM = ".made_from"  # in a prepared directory: where it comes from, and that it may be replaced
+Say = Callable[[str], object]
+
+
+@dataclass
+class CorpusSet:
+    """One set of the corpus on its way into the data folder.
+
+    :param name: of its folder below the data folder.
+    :param origin: the data directory or cut manifest it comes from.
+    :param cuts: the user's own cuts; None when it comes from a data directory.
+    """
+
+    name: str
+    origin: Path
+    data: DataDir
+    cuts: list[Any] | None = None
+    lists: dict[str, Trials] = field(default_factory=dict)
+    recordings: dict[str, Recording] = field(default_factory=dict)
+
+
+def prepare_corpus(
+    train: Path,
+    tests: Sequence[Path],
+    trials: Sequence[Path],
+    out: Path,
+    sample_rate: int = 16000,
+    allow_pipes: bool = False,
+    nj: int = 1,
+    bad_list: Path | None = None,
+    sets_file: Path | None = None,
+    say: Say = print,
+) -> list[CorpusSet]:
+    """Check a training set and test sets and put them into ``out/<set>`` and ``out/manifests/<set>.jsonl.gz``.
+
+    A set is a Kaldi data directory or a Lhotse cut manifest (a file). Its name is that of the directory, or of the
+    manifest without ``.jsonl.gz``. A set that lies at its place already stays; only missing tables are added.
+
+    :param trials: lists; each belongs to the test directory it lies in, or to the test cuts that hold its utterances.
+    :param sample_rate: Hz of all audio.
+    :param bad_list: receives all bad utterances, when there are any.
+    :param sets_file: receives the names of the sets, for later stages.
+    :param say: receives one line for each thing the user should know.
+    :raises UserError: for anything wrong in tables, audio, cuts or lists; ``out`` is as it was before.
+    """
+    sets = [load_set(path, say) for path in (train, *tests)]
+    _refuse_same_names(sets)
+    _assign_trials(sets[1:], trials)
+    check_overlap([sets[0].data], [one.data for one in sets[1:]])
+    for one in sets:
+        say(f"{one.origin}: audio paths are {resolve_sources(one.data, allow_pipes).rule}")
+    checked = check_corpus([one.data for one in sets], sample_rate, allow_pipes, nj=nj, bad_list=bad_list)
+    for one, recordings in zip(sets, checked, strict=True):
+        one.recordings = recordings
+    for one in sets:
+        _refuse_to_replace(one, out)
+    with staging(out) as folder:
+        for one in sets:
+            _write_set(one, folder, in_place=_is_in_place(one, out))
+        for one in sets:
+            _install_set(one, folder, out)
+        if sets_file is not None:
+            lists = [f"{one.name}/{name}" for one in sets for name in one.lists]
+            write_sets(RecipeSets(sets[0].name, sets[0].name, [one.name for one in sets[1:]], lists), sets_file)
+    for one in sets:
+        say(describe(one))
+    return sets
+
+
+def load_set(path: Path, say: Say = print) -> CorpusSet:
+    """Read a data directory, or a cut manifest when ``path`` is a file or is called like one."""
+    if path.is_file() or path.name.endswith((".jsonl.gz", ".jsonl")):
+        cuts = read_cuts(path)
+        name = path.name.removesuffix(".gz").removesuffix(".jsonl")
+        return CorpusSet(name, path, from_cuts(cuts, path, say), cuts)
+    return CorpusSet(path.absolute().name, path, read_data_dir(path))
+
+
+def describe(one: CorpusSet) -> str:
+    """One line: size of a prepared set."""
+    hours = sum(float(seconds) for seconds in (one.data.utt2dur or {}).values()) / 3600
+    lists = f", trials {', '.join(one.lists)}" if one.lists else ""
+    return (
+        f"{one.name}: {len(one.data.utt2spk)} utterances in {len(one.data.wav)} recordings, "
+        f"{len(one.data.spk2utt)} speakers, {hours:.2f} h{lists}"
+    )
+
+
+def _refuse_same_names(sets: list[CorpusSet]) -> None:
+    origins: dict[str, Path] = {}
+    for one in sets:
+        if one.name in origins:
+            raise UserError(
+                f"{one.origin} and {origins[one.name]} would both be called {one.name}: give one of them another name "
+                f"(a link does: `ln -s {one.origin} NAME`)"
+            )
+        if one.name.startswith(".") or one.name in ("", MANIFESTS):
+            raise UserError(f"{one.origin}: a set can't be called {one.name!r}: rename the folder, or link to it")
+        origins[one.name] = one.origin
+
+
+def _assign_trials(tests: list[CorpusSet], paths: Sequence[Path]) -> None:
+    for path in paths:
+        trials = read_trials(path)
+        owner = _owner(path, trials, tests)
+        join_check(trials, owner.data.utt2spk, source=str(owner.origin))
+        _refuse_wrong_labels(trials, owner.data.utt2spk)
+        if path.name in owner.lists:
+            raise UserError(f"{path}: {owner.name} has a list of this name already: rename one")
+        owner.lists[path.name] = trials
+
+
+def _owner(path: Path, trials: Trials, tests: list[CorpusSet]) -> CorpusSet:
+    folder = path.resolve().parent
+    for one in tests:
+        if one.cuts is None and one.origin.resolve() == folder:
+            return one
+    of_cuts = [one for one in tests if one.cuts is not None]
+    if len(of_cuts) == 1:
+        return of_cuts[0]
+    names = {*trials.enroll, *trials.test}
+    owners = [one for one in of_cuts if names <= one.data.utt2spk.keys()]
+    if len(owners) == 1:
+        return owners[0]
+    places = ", ".join(str(one.origin) for one in tests)
+    if of_cuts:
+        raise UserError(f"{path}: {len(owners)} of the test cuts ({places}) hold all its utterances: mend the list")
+    raise UserError(f"{path}: lies in none of the test directories ({places}): move the list, or mend --test")
+
+
+def _refuse_wrong_labels(trials: Trials, utt2spk: dict[str, str]) -> None:
+    for index, (enroll, test) in enumerate(trials.pairs()):
+        same = utt2spk[enroll] == utt2spk[test]
+        if same != bool(trials.is_target[index]):
+            label, truth = ("nontarget", "one speaker") if same else ("target", "two speakers")
+            raise UserError(
+                f"{trials.place(index)}: {enroll} {test} is called {label}, by utt2spk it is {truth}: mend either"
+            )
+
+
+def _is_in_place(one: CorpusSet, out: Path) -> bool:
+    final = out / one.name
+    return one.cuts is None and final.exists() and final.samefile(one.origin)
+
+
+def _refuse_to_replace(one: CorpusSet, out: Path) -> None:
+    final = out / one.name
+    if final.exists() and not _is_in_place(one, out) and not (final / MADE_FROM).is_file():
+        raise UserError(
+            f"{final}: is there already and wasn't made from a corpus: move it, rename {one.origin}, or choose another "
+            "--out (run.sh: --data)"
+        )
+
+
+def _write_set(one: CorpusSet, folder: Path, in_place: bool) -> None:
+    target = folder / one.name
+    source_data, recordings = one.data, one.recordings
+    one.data = replace(
+        source_data,
+        path=target,
+        wav={key: recordings[key].source.wav_scp for key in source_data.wav},
+        utt2dur={key: _duration(source_data, key, recordings) for key in source_data.utt2spk},
+        spk2utt=group_by_speaker(source_data.utt2spk),
+    )
+    derived = {
+        "reco2dur": {k: seconds_text(r.info.samples, r.info.sample_rate) for k, r in recordings.items()},
+        DIGESTS: {key: str(recording.sha256) for key, recording in recordings.items()},
+    }
+    if in_place:
+        derived["utt2dur"] = one.data.utt2dur or {}
+        derived["spk2utt"] = {key: " ".join(utterances) for key, utterances in one.data.spk2utt.items()}
+    else:
+        write_tables(one.data, target)
+        atomic_write_text(target / MADE_FROM, f"{one.origin.absolute()}\n")
+        for name, trials in one.lists.items():
+            _put_list(trials, target / name)
+    for name, table in derived.items():
+        write_table(target / name, table)
+    write_cuts(_cuts(one), folder / MANIFESTS / f"{one.name}.jsonl.gz")
+
+
+def _duration(data: DataDir, utterance: str, recordings: dict[str, Recording]) -> str:
+    info = recordings[data.recording(utterance)].info
+    first, end = 0, info.samples
+    if data.segments is not None:
+        first, end = data.segments[utterance].bounds(info.sample_rate, info.samples)
+    return seconds_text(end - first, info.sample_rate)
+
+
+def _put_list(trials: Trials, path: Path) -> None:
+    if path.exists():
+        raise UserError(f"{trials.path}: a trial list can't be called {path.name}, a table has this name: rename it")
+    if trials.layout == "kaldi":
+        shutil.copyfile(trials.path, path)
+    else:
+        write_trials(path, trials)
+
+
+def _cuts(one: CorpusSet) -> list[Any]:
+    """Cuts with exact recordings and absolute paths; the user's own keep all their fields."""
+    if one.cuts is None:
+        return build_cuts(one.data, {key: (r.source, r.info) for key, r in one.recordings.items()})
+    built = {key: build_recording(r.source, r.info) for key, r in one.recordings.items()}
+    by_id = {cut.id: cut for cut in one.cuts}
+    for cut in one.cuts:
+        cut.recording = built[cut.recording.id]
+        if cut.end > cut.recording.duration:  # by less than the tolerated 10 ms
+            cut.duration = cut.recording.duration - cut.start
+    return [by_id[utterance] for utterance in one.data.utt2spk]
+
+
+def _install_set(one: CorpusSet, folder: Path, out: Path) -> None:
+    final = make_dir(out) / one.name
+    if _is_in_place(one, out):
+        for table in sorted((folder / one.name).iterdir()):
+            install(table, final / table.name)
+    else:
+        install(folder / one.name, final)
+    manifest = f"{one.name}.jsonl.gz"
+    install(folder / MANIFESTS / manifest, out / MANIFESTS / manifest)
+    one.data = replace(one.data, path=final)
