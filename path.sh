@@ -2,9 +2,10 @@
 # IMLKD_PYTHON=/path/to/python uses an environment of your own; otherwise .venv is made here on first use
 # from the exact pins in requirements.txt, and repaired when it is only half made.
 
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2317
 IMLKD_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-export IMLKD_ROOT LC_ALL=C PYTHONUNBUFFERED=1
+# Threads that wait sleep: spinning ones bring a shared machine to a halt.
+export IMLKD_ROOT LC_ALL=C PYTHONUNBUFFERED=1 OMP_WAIT_POLICY=PASSIVE
 case ":$PATH:" in
   *":$IMLKD_ROOT/utils:"*) ;;
   *) export PATH="$IMLKD_ROOT/utils:$PATH" ;;

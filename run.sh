@@ -81,18 +81,21 @@ if wanted 0; then
       ;;
   esac
 fi
-# The sets that stage 0 made: train_set, teacher_set, test_sets, and lists as SET/LIST.
-eval "$(imlkd recipe sets --shell "$data/$corpus.sets.yaml")"
+# The sets that stage 0 made, and trial lists as SET/LIST.
+train_set= teacher_set= test_sets= lists=
+sets=$(imlkd recipe sets "$data/$corpus.sets.yaml")
+eval "$sets"
 teacher_dir=$exp/$teacher
 [ "$teacher" = own ] && teacher_dir=$exp/${corpus}_teacher
 targets=$teacher_dir/targets_$train_set
+read -r -a all_lists <<< "$lists"
 students=()
 for method in ${methods//,/ }; do students+=("$exp/${corpus}_$method"); done
 
 if wanted 1; then
   log "stage 1: features and speech activity"
   for set in $(printf '%s\n' "$teacher_set" "$train_set" | sort -u); do
-    local/features.sh --nj "$nj" --cmd "$extract_cmd" --config "$conf/features.yaml" --allow-pipes "$allow_pipes" \
+    local/features.sh --nj "$nj" --cmd "$extract_cmd" --conf "$conf/features.yaml" --allow-pipes "$allow_pipes" \
       --force "$force" "$data/$set"
   done
 fi
@@ -105,7 +108,7 @@ fi
 
 if wanted 3; then
   log "stage 3: explain $train_set by $teacher"
-  local/explain.sh --nj "$nj" --cmd "$extract_cmd" --config "$conf/relevance.yaml" --set "$relevance_set" \
+  local/explain.sh --nj "$nj" --cmd "$extract_cmd" --conf "$conf/relevance.yaml" --set "$relevance_set" \
     --allow-pipes "$allow_pipes" --force "$force" "$teacher_dir" "$data/$train_set" "$targets"
 fi
 
@@ -128,7 +131,7 @@ fi
 if wanted 6; then
   log "stage 6: scores"
   for model in "$teacher_dir" "${students[@]}"; do
-    local/score.sh --cmd "$score_cmd" --bootstrap "$bootstrap" --force "$force" "$model" "$data" "$lists"
+    local/score.sh --cmd "$score_cmd" --bootstrap "$bootstrap" --force "$force" "$model" "$data" "${all_lists[@]}"
   done
 fi
 

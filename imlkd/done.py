@@ -47,7 +47,7 @@ class Recipe:
         for folder in self.data:
             present = [folder / name for name in self.tables if (folder / name).is_file()]
             if not present:
-                raise UserError(f"{folder}: no such data directory: run stage 0 first")
+                raise UserError(f"{folder}: no data directory (it holds none of {', '.join(self.tables[:3])}): check the path")
             found.update({str(path): sha256_file(path) for path in present})
         found.update({f"--{key}": value for key, value in self.values.items()})
         for module in self.code:
@@ -156,7 +156,7 @@ class DoneMarker:
     def begun_digest(self) -> str:
         """One digest of what the stage in progress starts from; UserError when no stage is in progress."""
         if not self.pending.is_file():
-            raise UserError(f"{self.pending}: not there: start this through run.sh, or `imlkd done check` first")
+            raise UserError(f"{self.pending}: not there: start this through run.sh, or `imlkd marker check` first")
         made_from = json.loads(self.pending.read_text(encoding="utf-8"))["made_from"]
         return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
 

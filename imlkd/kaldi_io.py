@@ -86,12 +86,13 @@ def write_table(path: Path | str, table: Mapping[str, str]) -> None:
 class ArkWriter:
     """Write float32 vectors or matrices as ``ark`` with its ``scp``; both appear complete, or not at all.
 
-    Use as a context manager and call ``write(key, array)``. Paths in the scp are absolute.
+    Use as a context manager and call ``write(key, array)``. Paths in the scp are absolute, and its lines are in C
+    order whatever the order of the calls.
     """
 
     def __init__(self, ark: Path | str, scp: Path | str) -> None:
         self.ark, self.scp = Path(ark).absolute(), Path(scp)
-        self._lines: list[str] = []
+        self._places: dict[str, str] = {}
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> ArkWriter:
@@ -110,12 +111,14 @@ class ArkWriter:
         if not np.isfinite(values).all():
             raise UserError(f"{key}: holds NaN or infinite values: not written to {self.ark}")
         self._ark_stream.write(key.encode() + b" ")
-        self._scp_stream.write(f"{key} {self.ark}:{self._ark_stream.tell()}\n")
+        self._places[key] = f"{self.ark}:{self._ark_stream.tell()}"
         write_array(self._ark_stream, values)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
+        if kind is None:
+            self._scp_stream.writelines(f"{key} {self._places[key]}\n" for key in sort_ids(self._places))
         return self._stack.__exit__(kind, error, trace)
 
 

@@ -29,7 +29,7 @@ for method in ${1//,/ }; do
   made_from=(--from "$conf/student.yaml" --from "$targets" --data "$data" --value "method=$method" --value "set=$set")
   [ ! -f "$conf/$method.yaml" ] || made_from+=(--from "$conf/$method.yaml")
   status=0
-  imlkd done check "$dir/.done" --name "stage 4 ($method)" "${made_from[@]}" --code imlkd.training.student \
+  imlkd marker check "$dir/.done" --name "stage 4 ($method)" "${made_from[@]}" --code imlkd.training.student \
     --force "$force" || status=$?
   [ $status -eq 0 ] && continue
   [ $status -eq 3 ] || exit $status

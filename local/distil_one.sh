@@ -23,4 +23,4 @@ for pair in $set; do options+=(--set "$pair"); done
 imlkd model distil "$method" "$data" "$targets" "$dir" "${options[@]}"
 outputs=()
 for name in final.pt model.yaml config.yaml speakers; do outputs+=(--output "$dir/$name"); done
-imlkd done write "$dir/.done" "${outputs[@]}"
+imlkd marker write "$dir/.done" "${outputs[@]}"

@@ -23,7 +23,7 @@ what="$(basename "$model"), $(basename "$data")"
 
 [ -f "$model/.done" ] || { echo "$0: $model: no finished model: run stage 2 (teacher) or 4 (student) first" >&2; exit 1; }
 status=0
-imlkd done check "$dir/.done" --name "stage 5 ($what)" --from "$model/final.pt" --from "$model/model.yaml" \
+imlkd marker check "$dir/.done" --name "stage 5 ($what)" --from "$model/final.pt" --from "$model/model.yaml" \
   --data "$data" --table wav.scp --table segments --table utt2spk --code imlkd.models.extraction \
   --force "$force" || status=$?
 [ $status -eq 3 ] || exit $status
@@ -42,4 +42,4 @@ parts=()
 for job in $(seq "$nj"); do parts+=("$dir/xvector.$job.scp"); done
 imlkd join-scp "$dir/xvector.scp" "${parts[@]}"
 $cmd "$dir/log/speaker_mean.log" imlkd speaker-means "$data/spk2utt" "$dir/xvector.scp" "$dir"
-imlkd done write "$dir/.done"
+imlkd marker write "$dir/.done"

@@ -4,14 +4,14 @@ set -euo pipefail
 
 nj=2
 cmd=run.pl
-config=
+conf=
 set=
 allow_pipes=false
 force=false
 help_message="Usage: $0 [options] <teacher-dir> <data-dir> <targets-dir>
   --nj N                    parallel jobs (default: $nj)
   --cmd CMD                 job runner (default: $cmd)
-  --config FILE             relevance.yaml
+  --conf FILE               relevance.yaml
   --set 'K=V ...'           override keys of it
   --allow-pipes true|false  run commands in wav.scp (default: $allow_pipes)
   --force true|false        redo (default: $force)
@@ -26,7 +26,7 @@ dir=$3
 set_name=$(basename "$data")
 
 status=0
-imlkd done check "$dir/.done" --name "stage 3 ($set_name)" --from "$teacher" --data "$data" --from "$config" \
+imlkd marker check "$dir/.done" --name "stage 3 ($set_name)" --from "$teacher" --data "$data" --from "$conf" \
   --value "relevance-set=$set" --value "nj=$nj" --code imlkd.attribution.stage --force "$force" || status=$?
 [ $status -eq 3 ] || exit $status
 
@@ -34,10 +34,10 @@ overrides=()
 for pair in $set; do overrides+=(--set "$pair"); done
 pipes=()
 [ "$allow_pipes" = false ] || pipes=(--allow-pipes)
-imlkd model segments "$data" "$dir" --config "$config" "${overrides[@]}"
+imlkd model segments "$data" "$dir" --config "$conf" "${overrides[@]}"
 imlkd watch "explain $set_name" "$dir/log" explain \
   $cmd JOB=1:"$nj" "$dir/log/explain.JOB.log" \
   imlkd model explain "$teacher" "$data" "$dir" --job JOB --nj "$nj" \
   --progress "$dir/log/explain.JOB.progress" "${pipes[@]}"
 imlkd model join-targets "$dir" "$(dirname "$data")/manifests/$set_name.jsonl.gz" --nj "$nj"
-imlkd done write "$dir/.done"
+imlkd marker write "$dir/.done"

@@ -4,13 +4,13 @@ set -euo pipefail
 
 nj=2
 cmd=run.pl
-config=
+conf=
 allow_pipes=false
 force=false
 help_message="Usage: $0 [options] <data-dir>
   --nj N                    parallel jobs           (default: $nj)
   --cmd CMD                 job runner              (default: $cmd)
-  --config FILE             features.yaml
+  --conf FILE               features.yaml
   --allow-pipes true|false  run commands in wav.scp (default: $allow_pipes)
   --force true|false        redo                    (default: $force)
 Leaves feats.scp, vad.scp, utt2num_frames and features.yaml in <data-dir>, the arks in <data-dir>/features."
@@ -22,9 +22,9 @@ data=$1
 set_name=$(basename "$data")
 
 made_from=(--name "stage 1 ($set_name)" --data "$data" --table wav.scp --table segments --table utt2spk
-  --from "$config" --code imlkd.features.extract)
+  --from "$conf" --code imlkd.features.extract)
 status=0
-imlkd done check "$data/.done.features" "${made_from[@]}" --force "$force" || status=$?
+imlkd marker check "$data/.done.features" "${made_from[@]}" --force "$force" || status=$?
 [ $status -eq 3 ] || exit $status
 
 utterances=$(wc -l < "$data/utt2spk")
@@ -34,7 +34,7 @@ pipes=()
 utils/split_data.sh --per-utt "$data" "$nj"
 imlkd watch "features of $set_name" "$data/log" features \
   $cmd JOB=1:"$nj" "$data/log/features.JOB.log" \
-  imlkd features "$data/split${nj}utt/JOB" "$data/features" --config "$config" --job JOB \
+  imlkd features "$data/split${nj}utt/JOB" "$data/features" --config "$conf" --job JOB \
   --progress "$data/log/features.JOB.progress" "${pipes[@]}"
 
 for kind in feats vad; do
@@ -44,6 +44,6 @@ for kind in feats vad; do
 done
 sort "$data"/features/utt2num_frames.* > "$data/.utt2num_frames.new"
 mv "$data/.utt2num_frames.new" "$data/utt2num_frames"
-imlkd features "$data" "$data" --config "$config" --save-config "$data/features.yaml"
-imlkd done write "$data/.done.features" --output "$data/feats.scp" --output "$data/vad.scp" \
+imlkd features "$data" "$data" --config "$conf" --save-config "$data/features.yaml"
+imlkd marker write "$data/.done.features" --output "$data/feats.scp" --output "$data/vad.scp" \
   --output "$data/utt2num_frames" --output "$data/features.yaml"

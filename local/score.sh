@@ -28,7 +28,7 @@ for set_and_list; do
   metrics=$model/metrics/$set_and_list
   [ -f "$xvectors/.done" ] || { echo "$0: $xvectors: no finished embeddings: run stage 5 first" >&2; exit 1; }
   status=0
-  imlkd done check "$model/scores/$set_name/.done.$list" --name "stage 6 ($(basename "$model"), $set_and_list)" \
+  imlkd marker check "$model/scores/$set_name/.done.$list" --name "stage 6 ($(basename "$model"), $set_and_list)" \
     --from "$xvectors" --from "$trials" --from "$data/$set_name/utt2spk" --value "bootstrap=$bootstrap" \
     --code imlkd.scoring.cosine --code imlkd.scoring.evaluate --force "$force" || status=$?
   [ $status -eq 0 ] && continue
@@ -42,6 +42,6 @@ for set_and_list; do
     $cmd JOB=1:1 "$model/log/evaluate.$set_name.$list.JOB.log" \
     imlkd evaluate "$scores" "$trials" --utt2spk "$data/$set_name/utt2spk" --bootstrap "$bootstrap" \
     --json "$metrics.json" --eer-input "$metrics.eer"
-  imlkd done write "$model/scores/$set_name/.done.$list" --output "$scores" --output "$metrics.json" \
+  imlkd marker write "$model/scores/$set_name/.done.$list" --output "$scores" --output "$metrics.json" \
     --output "$metrics.eer"
 done

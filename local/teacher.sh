@@ -34,12 +34,12 @@ else
   [ "$allow_pipes" = false ] || work+=(--allow-pipes)
 fi
 status=0
-imlkd done check "$dir/.done" --name "stage 2 ($teacher)" --data "$data" --value "teacher=$teacher" "${made_from[@]}" \
+imlkd marker check "$dir/.done" --name "stage 2 ($teacher)" --data "$data" --value "teacher=$teacher" "${made_from[@]}" \
   --force "$force" || status=$?
 [ $status -eq 3 ] || exit $status
 
 imlkd watch "teacher $teacher" "$dir/log" train \
   $cmd JOB=1:1 "$dir/log/train.JOB.log" \
   imlkd model "${work[@]}" --progress "$dir/log/train.JOB.progress"
-imlkd done write "$dir/.done" --output "$dir/final.pt" --output "$dir/model.yaml" --output "$dir/config.yaml" \
+imlkd marker write "$dir/.done" --output "$dir/final.pt" --output "$dir/model.yaml" --output "$dir/config.yaml" \
   --output "$dir/speakers"

@@ -19,7 +19,7 @@ def _split(ctx: click.Context, param: click.Parameter, value: str) -> list[Path]
 
 
 def _paths(name: str, metavar: str, help: str) -> Callable[[F], F]:
-    return click.option(name, default="", metavar=metavar, callback=_split, help=help)
+    return click.option(name, default="", show_default=False, metavar=metavar, callback=_split, help=help)
 
 
 def _audio_options(command: F) -> F:

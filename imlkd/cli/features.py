@@ -17,18 +17,25 @@ PATH = click.Path(path_type=Path)
 @click.option("--progress", type=PATH, help="File to count in (default: a bar).")
 @click.option("--allow-pipes", is_flag=True, help="Run the commands that wav.scp holds.")
 @click.option("--save-config", type=PATH, help="Write the resolved configuration there and do nothing else.")
+@click.option("--print-sample-rate", is_flag=True, help="Print the configured rate (Hz) and do nothing else.")
 def features(
     data_dir: Path, out: Path, config: Path | None, job: int, progress: Path | None, allow_pipes: bool,
-    save_config: Path | None,
+    save_config: Path | None, print_sample_rate: bool,
 ) -> None:
     """Compute log-mel features and speech activity of DATA_DIR into OUT (feats.JOB.ark, vad.JOB.ark, their scp)."""
+    import torch
+
     from imlkd.config import load_config
     from imlkd.config import save_config as save
     from imlkd.features.extract import FeaturesConfig, extract_features
 
     settings = load_config(FeaturesConfig, config)
+    if print_sample_rate:
+        click.echo(settings.fbank.sample_rate)
+        return
     if save_config is not None:
         save(settings, save_config)
         return
+    torch.set_num_threads(1)  # the jobs are the parallelism
     count = extract_features(data_dir, settings, out, job, progress, allow_pipes)
     click.echo(f"{out}: {count} utterances")

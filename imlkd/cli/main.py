@@ -23,9 +23,9 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "speaker-means": ("imlkd.cli.scoring", "speaker_means", "Average embeddings by speaker."),
     "report": ("imlkd.cli.report", "report", "The result table."),
     "recipe": ("imlkd.cli.recipe", "recipe", "Checks and names that run.sh needs."),
-    "done": ("imlkd.cli.done", "done", "Done markers of stages."),
+    "marker": ("imlkd.cli.marker", "marker", "Done markers of stages."),
     "watch": ("imlkd.cli.watch", "watch", "Run parallel jobs and show their progress."),
-    "join-scp": ("imlkd.cli.done", "join_scp", "Join the scp files of parallel jobs."),
+    "join-scp": ("imlkd.cli.marker", "join_scp", "Join the scp files of parallel jobs."),
 }
 
 
@@ -53,7 +53,7 @@ def main() -> None:
     """Distil a large speaker-verification model into a small one.
 
     Exit status: 0 done, 1 bad input (one line on stderr says what and where), 2 wrong usage, 3 out of date
-    (`done check` only), 130 interrupted.
+    (`marker check` only), 130 interrupted.
     """
 
 
@@ -61,9 +61,8 @@ def run() -> None:
     """Entry point: user errors become one line, an interrupt leaves with the shell's status 130."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        main(prog_name="imlkd", standalone_mode=False)
-    except click.exceptions.Exit as leave:
-        sys.exit(leave.exit_code)
+        # Outside click's standalone mode a command's Exit comes back as the return value.
+        sys.exit(main(prog_name="imlkd", standalone_mode=False))
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -25,6 +27,12 @@ def count_macs(model: SpeakerModel, seconds: float = SECONDS) -> int:
     generator = torch.Generator().manual_seed(0)
     waveform = 0.1 * torch.randn(round(seconds * model.frontend.sample_rate), generator=generator)
     features = model.frontend(waveform).unsqueeze(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the switch warns of settings that only GPUs have
+        return _macs(model, features)
+
+
+def _macs(model: SpeakerModel, features: torch.Tensor) -> int:
     with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
         model.encode(features, torch.tensor([features.shape[1]]))
-    return counter.get_total_flops() // 2
+    return int(counter.get_total_flops()) // 2

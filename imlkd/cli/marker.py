@@ -1,4 +1,4 @@
-"""`imlkd done`: what the stage scripts ask before and after their work; `imlkd join-scp`."""
+"""`imlkd marker`: what the stage scripts ask before and after their work; `imlkd join-scp`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STALE = 3
 
 def _marker_options(command: Any) -> Any:
     options = [
-        click.argument("marker", type=click.Path(path_type=Path)),
+        click.argument("path", metavar="MARKER", type=click.Path(path_type=Path)),
         click.option("--from", "files", multiple=True, type=click.Path(path_type=Path), help="A file or folder used."),
         click.option("--data", multiple=True, type=click.Path(path_type=Path), help="A Kaldi data directory used."),
         click.option("--table", "tables", multiple=True, help="Tables of --data that count (default: those in use)."),
@@ -26,15 +26,15 @@ def _marker_options(command: Any) -> Any:
 
 
 @click.group()
-def done() -> None:
+def marker() -> None:
     """Done markers: is a stage up to date, and what was it made from."""
 
 
-@done.command()
+@marker.command()
 @_marker_options
 @click.option("--force", type=click.Choice(["true", "false"]), default="false", help="Run in any case.")
 def check(
-    marker: Path,
+    path: Path,
     files: tuple[Path, ...],
     data: tuple[Path, ...],
     tables: tuple[str, ...],
@@ -48,7 +48,7 @@ def check(
 
     pairs = dict(value.split("=", 1) for value in values)
     made_from = Recipe(list(files), list(data), pairs, list(code), tables or DATA_TABLES).digests()
-    stage = DoneMarker(marker)
+    stage = DoneMarker(path)
     reason = "--force true" if force == "true" else stage.reason_to_run(made_from)
     if reason is None:
         click.echo(f"{name}: up to date")
@@ -58,15 +58,15 @@ def check(
     raise click.exceptions.Exit(STALE)
 
 
-@done.command()
-@click.argument("marker", type=click.Path(path_type=Path))
+@marker.command()
+@click.argument("path", metavar="MARKER", type=click.Path(path_type=Path))
 @click.option("--output", "outputs", multiple=True, type=click.Path(path_type=Path), help="A file that was made.")
 @click.option("--command", default="", help="The command, for the record.")
-def write(marker: Path, outputs: tuple[Path, ...], command: str) -> None:
+def write(path: Path, outputs: tuple[Path, ...], command: str) -> None:
     """Write MARKER after the stage's work; the last thing a stage does."""
     from imlkd.done import DoneMarker
 
-    DoneMarker(marker).finish(list(outputs) or None, command)
+    DoneMarker(path).finish(list(outputs) or None, command)
 
 
 @click.command("join-scp")

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Stage 0 on data of your own: Kaldi data directories or Lhotse cuts, checked and copied, audio left where it is.
+set -euo pipefail
+
+train=
+test=
+trials=
+train_cuts=
+test_cuts=
+nj=2
+conf=egs/kaldi/conf
+allow_pipes=false
+force=false
+help_message="Usage: $0 [options] <data>
+  --train DIR                Kaldi data directory to train on
+  --test DIR[,DIR...]        Kaldi data directories of other speakers
+  --trials FILE[,FILE...]    lists 'enroll test target|nontarget', each in its test directory
+  --train-cuts FILE          Lhotse cuts (.jsonl.gz) instead of --train
+  --test-cuts FILE[,FILE...] ... instead of --test
+  --nj N                     parallel jobs of the audio check (default: $nj)
+  --conf DIR                 holds features.yaml, which names the sample rate (default: $conf)
+  --allow-pipes true|false   run commands that wav.scp holds (default: $allow_pipes)
+  --force true|false         redo (default: $force)
+Leaves <set>/ and manifests/<set>.jsonl.gz for each set, and kaldi.sets.yaml, in <data>."
+
+. ./path.sh
+. utils/parse_options.sh
+[ $# -eq 1 ] || { echo "$help_message" >&2; exit 1; }
+data=$1
+
+made_from=(--from "$conf/features.yaml" --code imlkd.corpora.prepare --value "train=$train" --value "test=$test"
+  --value "train-cuts=$train_cuts" --value "test-cuts=$test_cuts" --value "allow-pipes=$allow_pipes")
+for dir in $train ${test//,/ }; do
+  made_from+=(--data "$dir")
+done
+for file in ${trials//,/ } $train_cuts ${test_cuts//,/ }; do
+  made_from+=(--from "$file")
+done
+status=0
+imlkd marker check "$data/.done.kaldi" --name "stage 0 (kaldi)" "${made_from[@]}" --force "$force" || status=$?
+[ $status -eq 3 ] || exit $status
+
+options=(--train "$train" --test "$test" --trials "$trials" --train-cuts "$train_cuts" --test-cuts "$test_cuts")
+[ "$allow_pipes" = false ] || options+=(--allow-pipes)
+imlkd data prepare "${options[@]}" --out "$data" --sets "$data/kaldi.sets.yaml" --nj "$nj" \
+  --sample-rate "$(imlkd features --print-sample-rate --config "$conf/features.yaml" . .)"
+train_set= test_sets= lists=
+sets=$(imlkd recipe sets "$data/kaldi.sets.yaml")
+eval "$sets"
+outputs=(--output "$data/kaldi.sets.yaml")
+for set in $train_set $test_sets; do
+  utils/validate_data_dir.sh --no-text --no-feats "$data/$set"
+  outputs+=(--output "$data/$set/wav.scp" --output "$data/$set/utt2spk" --output "$data/$set/spk2utt"
+    --output "$data/manifests/$set.jsonl.gz")
+done
+for list in $lists; do outputs+=(--output "$data/$list"); done
+imlkd marker write "$data/.done.kaldi" "${outputs[@]}"
