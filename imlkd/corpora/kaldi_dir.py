@@ -247,7 +247,10 @@ def _seconds(text: str) -> Decimal:
 
 
 def _check_values(data: DataDir) -> None:
-    for name, table in {"spk2gender": data.spk2gender or {}, "utt2dur": data.utt2dur or {}, **data.extra}.items():
+    optional = {"spk2gender": data.spk2gender, "utt2dur": data.utt2dur, **data.extra}
+    for name, table in optional.items():
+        if table is None:
+            continue
         known: Collection[str] = data.spk2utt if name.startswith("spk2") else data.utt2spk
         _same_ids(table, known, f"{data.table(name)}: ids without a line in utt2spk")
         if name in COMPLETE:
