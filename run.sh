@@ -82,7 +82,7 @@ if wanted 0; then
   esac
 fi
 # The sets that stage 0 made, and trial lists as SET/LIST.
-train_set= teacher_set= test_sets= lists=
+train_set="" teacher_set="" test_sets="" lists=""
 sets=$(imlkd recipe sets "$data/$corpus.sets.yaml")
 eval "$sets"
 teacher_dir=$exp/$teacher

@@ -37,7 +37,7 @@ def chosen(default: str, choices: tuple[str, ...], help: str = "") -> Any:
 def load_config(cls: type[T], path: Path | str | None, overrides: typing.Sequence[str] = ()) -> T:
     """Read ``cls`` (a dataclass) from a YAML file, then apply ``key=value`` overrides (``outer.inner=value`` in parts).
 
-    :raises UserError: naming file and line, and the nearest key, for an unknown key, a wrong type, a value out of range.
+    :raises UserError: naming file and line, for an unknown key (with the nearest one), wrong type or range.
     """
     values = _read_mapping(cls, Path(path)) if path is not None else {}
     missing = [f.name for f in _fields(cls).values() if _required(f) and f.name not in values]

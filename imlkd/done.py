@@ -47,7 +47,8 @@ class Recipe:
         for folder in self.data:
             present = [folder / name for name in self.tables if (folder / name).is_file()]
             if not present:
-                raise UserError(f"{folder}: no data directory (it holds none of {', '.join(self.tables[:3])}): check the path")
+                names = ", ".join(self.tables[:3])
+                raise UserError(f"{folder}: no data directory (it holds none of {names}): check the path")
             found.update({str(path): sha256_file(path) for path in present})
         found.update({f"--{key}": value for key, value in self.values.items()})
         for module in self.code:

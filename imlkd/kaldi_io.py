@@ -53,7 +53,7 @@ def read_table(
         key, _, rest = line.partition(" ") if "\t" not in line else _split_first(line)
         count = 1 + len(rest.split())
         if not key or not rest.strip():
-            raise UserError(f"{path}:{number}: expected an id and a value, found {line[:60]!r}: mend or remove the line")
+            raise UserError(f"{path}:{number}: expected an id and a value, found {line[:60]!r}: mend the line")
         if fields is not None and count != fields:
             raise UserError(f"{path}:{number}: expected {fields} fields, found {count} (do ids hold white space?)")
         if unique and key in table:

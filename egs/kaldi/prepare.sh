@@ -44,7 +44,7 @@ options=(--train "$train" --test "$test" --trials "$trials" --train-cuts "$train
 [ "$allow_pipes" = false ] || options+=(--allow-pipes)
 imlkd data prepare "${options[@]}" --out "$data" --sets "$data/kaldi.sets.yaml" --nj "$nj" \
   --sample-rate "$(imlkd features --print-sample-rate --config "$conf/features.yaml" . .)"
-train_set= test_sets= lists=
+train_set="" test_sets="" lists=""
 sets=$(imlkd recipe sets "$data/kaldi.sets.yaml")
 eval "$sets"
 outputs=(--output "$data/kaldi.sets.yaml")

@@ -73,7 +73,7 @@ def make_minivox(config: MinivoxConfig, out_dir: Path | str, nj: int = 1) -> Min
     for name, members in zip(SETS, sizes, strict=True):
         _write_set(config, out, name, members, wavs)
     trials = _write_trials(config, out / SETS[2], test)
-    save_config(config, out / "corpus.yaml")
+    save_config(config, out / "minivox.yaml")
     samples = sum(wav.samples for wav in wavs.values())
     return MinivoxSummary(
         voices=len(numbers),
