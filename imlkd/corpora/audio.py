@@ -101,7 +101,7 @@ def _base_folder(data: DataDir) -> tuple[Path, str]:
     if not relative:
         only_pipes = all(value.endswith("|") for value in data.wav.values())
         return here, "none: all are pipes" if only_pipes else "absolute"
-    parent = "where the manifest lies" if data.path.is_file() else "the data directory's parent"
+    parent = "where the manifest lies" if data.is_manifest else "the data directory's parent"
     found_here, found_beside = (sum((folder / value).is_file() for _, value in relative) for folder in (here, beside))
     if not found_here and not found_beside:
         recording, value = relative[0]

@@ -185,7 +185,8 @@ def from_cuts(cuts: Iterable[Any], path: Path | str, say: Callable[[str], object
         cut = ordered[utterance]
         where = f"{source}: cut {utterance}"
         supervision = _only_supervision(cut, where)
-        _put(tables["wav"], cut.recording.id, _wav_value(cut, where), where, "source of its recording")
+        value = _wav_value(cut, where)
+        _put(tables["wav"], cut.recording.id, value, where, "source of its recording")
         tables["utt2spk"][utterance] = supervision.speaker
         if supervision.gender:
             gender = _GENDERS.get(str(supervision.gender).lower())

@@ -68,11 +68,21 @@ class DataDir:
         """The recording that holds ``utterance``."""
         return utterance if self.segments is None else self.segments[utterance].recording
 
+    @property
+    def is_manifest(self) -> bool:
+        """Whether the tables were made from a cut manifest."""
+        return is_manifest(self.path)
+
     def table(self, name: str) -> str:
         """How a table is called in messages."""
-        if self.path.is_file():  # a cut manifest
+        if self.is_manifest:
             return f"{self.path}: {'recordings' if name == 'wav.scp' else 'cuts'}"
         return str(self.path / name)
+
+
+def is_manifest(path: Path) -> bool:
+    """Whether ``path`` is called like a cut manifest."""
+    return path.name.endswith((".jsonl", ".jsonl.gz"))
 
 
 def round_to_sample(seconds: str | Decimal, sample_rate: int) -> int:

@@ -16,7 +16,7 @@ from imlkd.corpora.check import Recording, check_corpus
 from imlkd.corpora.cuts import build_cuts, build_recording, from_cuts, read_cuts, write_cuts
 from imlkd.corpora.fingerprint import DIGESTS
 from imlkd.corpora.folders import install, staging
-from imlkd.corpora.kaldi_dir import DataDir, group_by_speaker, read_data_dir, seconds_text, write_tables
+from imlkd.corpora.kaldi_dir import DataDir, group_by_speaker, is_manifest, read_data_dir, seconds_text, write_tables
 from imlkd.corpora.overlap import check_overlap
 from imlkd.corpora.sets import RecipeSets, write_sets
 from imlkd.corpora.trials import Trials, join_check, read_trials, write_trials
@@ -60,7 +60,7 @@ def prepare_corpus(
 ) -> list[CorpusSet]:
     """Check a training set and test sets and put them into ``out/<set>`` and ``out/manifests/<set>.jsonl.gz``.
 
-    A set is a Kaldi data directory or a Lhotse cut manifest (a file). Its name is that of the directory, or of the
+    A set is a Kaldi data directory or a Lhotse cut manifest (``.jsonl.gz``). Its name is that of the directory, or of the
     manifest without ``.jsonl.gz``. A set that lies at its place already stays; only missing tables are added.
 
     :param trials: lists; each belongs to the test directory it lies in, or to the test cuts that hold its utterances.
@@ -95,8 +95,8 @@ def prepare_corpus(
 
 
 def load_set(path: Path, say: Say = print) -> CorpusSet:
-    """Read a data directory, or a cut manifest when ``path`` is a file or is called like one."""
-    if path.is_file() or path.name.endswith((".jsonl.gz", ".jsonl")):
+    """Read a data directory, or a cut manifest when ``path`` is called like one."""
+    if is_manifest(path):
         cuts = read_cuts(path)
         name = path.name.removesuffix(".gz").removesuffix(".jsonl")
         return CorpusSet(name, path, from_cuts(cuts, path, say), cuts)

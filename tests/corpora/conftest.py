@@ -1,8 +1,9 @@
-"""Small corpora of generated audio."""
+"""Small corpora of generated audio, and the ways to spoil one file of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ def noise(samples: int, seed: int = 0) -> np.ndarray:
 def make_corpus(
     folder: Path, speakers: tuple[str, ...] = ("s1", "s2"), kind: str = "flac", segments: bool = False
 ) -> Path:
-    """A data directory ``folder`` with audio in ``folder/../audio``: two recordings a speaker, with or without segments."""
+    """Data directory with audio in ``folder/../audio``: two recordings of 1 s a speaker, or two segments in each."""
     audio = folder.parent / "audio"
     folder.mkdir(parents=True)
     audio.mkdir(exist_ok=True)
@@ -49,3 +50,78 @@ def make_corpus(
 @pytest.fixture
 def corpus() -> Callable[..., Path]:
     return make_corpus
+
+
+@dataclass(frozen=True)
+class Spoilt:
+    """How to spoil a FLAC file of 1 s, and what the message has to say then."""
+
+    spoil: Callable[[Path], object]
+    fragments: tuple[str, ...]
+
+
+def _cut(path: Path, keep: float) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: int(keep * len(content))])
+
+
+def _blank(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 300] = bytes(300)
+    path.write_bytes(content)
+
+
+def _wav(path: Path, samples: np.ndarray, rate: int = RATE, subtype: str = "PCM_16") -> None:
+    with open(path, "wb") as stream:
+        soundfile.write(stream, samples, rate, format="WAV", subtype=subtype)
+
+
+def _cut_wav(path: Path) -> None:
+    _wav(path, noise(RATE))
+    _cut(path, 0.6)
+
+
+def _with(value: float) -> np.ndarray:
+    samples = noise(RATE).astype(np.float32) / 32768
+    samples[777] = value
+    return samples
+
+
+def _square() -> np.ndarray:
+    return np.where(np.arange(RATE) % 20 < 10, 32767, -32768).astype(np.int16)
+
+
+AGAIN = "make the file again or remove it"
+BAD_AUDIO = {
+    "gone": Spoilt(lambda path: path.unlink(), ("no such file", "put the file back")),
+    "truncated FLAC": Spoilt(lambda path: _cut(path, 0.6), ("cut off or damaged", "16000 samples", "copy the file")),
+    "FLAC without its last bytes": Spoilt(lambda path: _cut(path, 0.999), ("cut off or damaged", "copy the file")),
+    "truncated in the header": Spoilt(lambda path: _cut(path, 0.002), ("not readable as audio", AGAIN)),
+    "damaged FLAC": Spoilt(_blank, ("cut off or damaged", "copy the file")),
+    "truncated WAV": Spoilt(_cut_wav, ("cut off", "32000 bytes", "copy the file")),
+    "no bytes": Spoilt(lambda path: path.write_bytes(b""), ("empty file of 0 bytes", AGAIN)),
+    "zero-length": Spoilt(lambda path: _wav(path, noise(0)), ("zero-length audio", AGAIN)),
+    "one millisecond": Spoilt(
+        lambda path: _wav(path, noise(16)), ("holds 16 samples", "25 ms", "remove the utterance")
+    ),
+    "NaN": Spoilt(lambda path: _wav(path, _with(np.nan), subtype="FLOAT"), ("NaN", AGAIN)),
+    "infinite": Spoilt(lambda path: _wav(path, _with(-np.inf), subtype="FLOAT"), ("infinite", AGAIN)),
+    "16-bit scale": Spoilt(
+        lambda path: _wav(path, noise(RATE).astype(np.float32), subtype="FLOAT"), ("expected -1 to 1", "32768")
+    ),
+    "digital silence": Spoilt(lambda path: _wav(path, np.zeros(RATE, np.int16)), ("silent", "of 0", "remove")),
+    "stuck at full scale": Spoilt(lambda path: _wav(path, np.full(RATE, -32768, np.int16)), ("silent", "-1", "remove")),
+    "clipped": Spoilt(lambda path: _wav(path, _square()), ("clipped: 100 %", "remove the utterance")),
+    "stereo": Spoilt(lambda path: _wav(path, noise(2 * RATE).reshape(-1, 2)), ("2 channels, expected 1", "remix 1")),
+    "another rate": Spoilt(
+        lambda path: _wav(path, noise(8000), 8000),
+        ("8000 Hz, configured are 16000 Hz", "-r 16000", "--sample-rate 8000"),
+    ),
+    "no audio": Spoilt(lambda path: path.write_text("I am a text.\n" * 9), ("not readable as audio", AGAIN)),
+}
+
+
+@pytest.fixture(params=BAD_AUDIO)
+def spoilt(request: pytest.FixtureRequest) -> Spoilt:
+    return BAD_AUDIO[request.param]
