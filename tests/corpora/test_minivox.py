@@ -4,6 +4,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -90,6 +91,30 @@ def test_processor_and_locale_change_nothing(tiny: tuple[Path, MinivoxSummary], 
     done = run(tiny_command(tmp_path), **plain, LC_ALL="C", PYTHONHASHSEED="7", TZ="Asia/Tokyo")
     assert done.returncode == 0, done.stderr
     assert f"sha256 {tiny[1].checksum}\n" in done.stdout
+
+
+WRONG_LIBM = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <string.h>
+#define WRONG(name) double name(double x) { \\
+    static double (*real)(double); Dl_info info; \\
+    if (!real) real = dlsym(RTLD_NEXT, #name); \\
+    int guilty = dladdr(__builtin_return_address(0), &info) && strstr(info.dli_fname, "espeak"); \\
+    return real(x) * (guilty ? 1.001 : 1); }
+WRONG(exp) WRONG(cos) WRONG(sin)
+int rand(void) { static int count; return count += 7919; }
+"""
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler (cc)")
+def test_rounding_of_the_c_library_reaches_no_sample(tiny: tuple[Path, MinivoxSummary], tmp_path: Path) -> None:
+    """espeak-ng gets exp, cos and sin that are wrong by a thousandth, and a rand of another kind."""
+    (tmp_path / "wrong.c").write_text(WRONG_LIBM)
+    build = ["cc", "-shared", "-fPIC", "-O1", "-o", str(tmp_path / "wrong.so"), str(tmp_path / "wrong.c"), "-ldl"]
+    subprocess.run(build, check=True)
+    done = run(tiny_command(tmp_path / "out"), LD_PRELOAD=str(tmp_path / "wrong.so"))
+    assert f"sha256 {tiny[1].checksum}\n" in done.stdout, done.stderr
 
 
 def test_voices_do_not_depend_on_how_many_there_are(
@@ -181,7 +206,7 @@ def test_another_hardness_or_seed_is_another_corpus(tmp_path: Path) -> None:
     assert (tmp_path / "wav/mv001").stat().st_ino != inode
     other = make_minivox(replace(config, seed=1), tmp_path, nj=2).checksum
     assert len({first, harder, other}) == 3
-    assert load_config(MinivoxConfig, tmp_path / "corpus.yaml").seed == 1
+    assert load_config(MinivoxConfig, tmp_path / "minivox.yaml").seed == 1
 
 
 def test_checksum_sees_every_file(tmp_path: Path, tiny: tuple[Path, MinivoxSummary]) -> None:
