@@ -15,7 +15,7 @@ class ActivityConfig:
     """Options of Kaldi's compute-vad; the defaults are those of Kaldi's speaker recipes."""
 
     energy_threshold: float = bounded(5.5, help="added to the scaled mean log energy")
-    energy_mean_scale: float = bounded(0.5, low=0.0, high=10.0)
+    energy_mean_scale: float = bounded(0.5, low=0.0, high=10.0, help="factor of the mean log energy")
     frames_context: int = bounded(2, low=0, high=100, help="frames on each side")
     proportion_threshold: float = bounded(0.12, low=0.0, high=1.0, help="share of the context above the threshold")
 

@@ -16,10 +16,10 @@ INT16_SCALE = 32768.0  # Kaldi computes on 16-bit integers; stored features equa
 class FbankConfig:
     """Front-end of the models that are trained here."""
 
-    sample_rate: int = bounded(16000, low=8000, high=48000, help="Hz")
-    num_mel_bins: int = bounded(80, low=8, high=256)
-    low_freq: float = bounded(20.0, low=0.0, help="Hz")
-    high_freq: float = bounded(7600.0, low=100.0, help="Hz")
+    sample_rate: int = bounded(16000, low=8000, high=48000, help="of all audio, Hz")
+    num_mel_bins: int = bounded(80, low=8, high=256, help="mel bands")
+    low_freq: float = bounded(20.0, low=0.0, help="lower edge of the bands, Hz")
+    high_freq: float = bounded(7600.0, low=100.0, help="upper edge of the bands, Hz")
 
 
 class LogMel:

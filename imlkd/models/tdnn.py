@@ -20,8 +20,8 @@ class TdnnConfig:
     """Shape of a residual TDNN."""
 
     width: int = bounded(48, low=4, high=4096, help="channels")
-    blocks: int = bounded(3, low=1, high=32)
-    embedding_dim: int = bounded(192, low=2, high=4096)
+    blocks: int = bounded(3, low=1, high=32, help="residual blocks, dilated by 1, 2, 3 ...")
+    embedding_dim: int = bounded(192, low=2, high=4096, help="values of an embedding")
     normalize: str = chosen("level", ("level", "mean", "none"), help="what is taken from the log-mel frames")
 
 

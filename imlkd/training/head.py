@@ -28,13 +28,13 @@ class HeadConfig:
     """How the head of an imported teacher is fitted."""
 
     segments: SegmentsConfig = field(default_factory=SegmentsConfig)
-    epochs: int = bounded(60, low=1, high=10000)
-    batch: int = bounded(256, low=2)
+    epochs: int = bounded(60, low=1, high=10000, help="passes over the segments")
+    batch: int = bounded(256, low=2, help="segments a step")
     learning_rate: float = bounded(0.02, low=0.0, high=10.0, help="peak, AdamW")
     margin: float = bounded(0.2, low=0.0, high=1.5, help="AAM, radians")
-    scale: float = bounded(30.0, low=1.0, high=1000.0)
+    scale: float = bounded(30.0, low=1.0, high=1000.0, help="of the cosines")
     held_out: float = bounded(0.1, low=0.0, high=0.5, help="share of utterances that only measure accuracy")
-    seed: int = bounded(1, low=0)
+    seed: int = bounded(1, low=0, help="of held-out utterances and batches")
 
 
 @torch.no_grad()

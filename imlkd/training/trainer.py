@@ -28,18 +28,18 @@ from imlkd.training.schedule import one_cycle, ramp
 class TrainingConfig:
     """How a model is trained."""
 
-    epochs: int = bounded(30, low=1, high=100000)
+    epochs: int = bounded(30, low=1, high=100000, help="passes over the utterances")
     batch: int = bounded(64, low=2, help="segments of 2 s a step; shorter ones come in larger batches")
     crops: int = bounded(1, low=1, help="segments of each utterance an epoch")
     learning_rate: float = bounded(3e-3, low=0.0, high=10.0, help="peak")
-    weight_decay: float = bounded(1e-4, low=0.0, high=10.0)
-    warm_up: float = bounded(0.15, low=0.0, high=0.9, help="share of the training")
+    weight_decay: float = bounded(1e-4, low=0.0, high=10.0, help="AdamW's, not on norms and biases")
+    warm_up: float = bounded(0.15, low=0.0, high=0.9, help="share of the training over which the rate rises")
     ramp: float = bounded(0.07, low=0.0, high=1.0, help="share of the training over which the method's terms rise")
     margin: float = bounded(0.2, low=0.0, high=1.5, help="AAM, radians")
     scale: float = bounded(30.0, low=1.0, high=1000.0, help="of the cosines")
     clip: float = bounded(5.0, low=0.0, help="largest gradient norm")
-    seed: int = bounded(1, low=0)
-    threads: int = bounded(0, low=0, help="0: all cores")
+    seed: int = bounded(1, low=0, help="of weights and batches")
+    threads: int = bounded(0, low=0, help="of a training, 0: all cores")
 
 
 MakeBatch = Callable[[Indices], DistillationBatch]

@@ -26,10 +26,14 @@ class ImlkdConfig:
 
     weight_input: float = bounded(1.0, low=0.0, help="w_o, of the plain input")
     weight_integrated: float = bounded(1.0, low=0.0, help="w_i, of the integrated input")
-    weight_batch: float = bounded(1.0, low=0.0, help="lambda_b")
-    weight_class: float = bounded(1.0, low=0.0, help="lambda_c")
-    instance_temperatures: list[float] = bounded([2.0, 3.0, 4.0], low=0.1, high=100.0)
-    gram_temperatures: list[float] = bounded([2.0, 3.0], low=0.1, high=100.0)
+    weight_batch: float = bounded(1.0, low=0.0, help="lambda_b, of the batch level")
+    weight_class: float = bounded(1.0, low=0.0, help="lambda_c, of the class level")
+    instance_temperatures: list[float] = bounded(
+        [2.0, 3.0, 4.0], low=0.1, high=100.0, help="tau of the instance level, averaged over"
+    )
+    gram_temperatures: list[float] = bounded(
+        [2.0, 3.0], low=0.1, high=100.0, help="tau of the batch and class levels, averaged over"
+    )
 
 
 class Imlkd(Method):

@@ -21,8 +21,8 @@ from imlkd.distillation.method import Method, Needs
 class KdConfig:
     """Weight and temperature."""
 
-    weight: float = bounded(1.0, low=0.0)
-    temperature: float = bounded(3.0, low=0.1, high=100.0)
+    weight: float = bounded(1.0, low=0.0, help="w, of the term")
+    temperature: float = bounded(3.0, low=0.1, high=100.0, help="tau")
 
 
 class Kd(Method):
