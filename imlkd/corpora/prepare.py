@@ -60,8 +60,8 @@ def prepare_corpus(
 ) -> list[CorpusSet]:
     """Check a training set and test sets and put them into ``out/<set>`` and ``out/manifests/<set>.jsonl.gz``.
 
-    A set is a Kaldi data directory or a Lhotse cut manifest (``.jsonl.gz``). Its name is that of the directory, or of the
-    manifest without ``.jsonl.gz``. A set that lies at its place already stays; only missing tables are added.
+    A set is a Kaldi data directory or a Lhotse cut manifest (``.jsonl.gz``), called like the directory, or like the
+    manifest without its suffix. A set that lies at its place already stays; only missing tables are added.
 
     :param trials: lists; each belongs to the test directory it lies in, or to the test cuts that hold its utterances.
     :param sample_rate: Hz of all audio.

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from lhotse import CutSet, MonoCut, Recording, SupervisionSegment
 from lhotse.audio import AudioSource
 
-from imlkd.corpora.audio import AudioReader
+from imlkd.corpora.audio import AudioReader, resolve_sources
 from imlkd.corpora.cuts import from_cuts, read_cuts, to_cuts, write_cuts
 from imlkd.corpora.kaldi_dir import DataDir, Segment, group_by_speaker, read_data_dir, write_data_dir
 from imlkd.errors import UserError
@@ -78,7 +78,7 @@ def data_dirs(draw: st.DrawFn, audio: list[Path]) -> DataDir:
     )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(drawn=st.data())
 def test_directory_to_cuts_and_back_loses_nothing(drawn: st.DataObject, audio: list[Path]) -> None:
     data = drawn.draw(data_dirs(audio))
@@ -185,6 +185,13 @@ def test_users_cuts(audio: list[Path]) -> None:
         "c.jsonl.gz: custom fields that fit no Kaldi table are left out: rooms (2 cuts), spk (2 cuts)",
         "c.jsonl.gz: utt2lang is known for 1 of 2 ids: the table is left out",
     ]
+
+
+def test_relative_paths_where_the_manifest_lies(audio: list[Path]) -> None:
+    data = from_cuts([_cut(_recording(Path(audio[0].name)))], audio[0].with_name("c.jsonl.gz"))
+    sources = resolve_sources(data)
+    assert sources.rule == f"relative to {audio[0].parent} (where the manifest lies)"
+    assert sources.by_recording["s-rec"].value == str(audio[0])
 
 
 def _bad_cuts(path: Path) -> dict[str, tuple[list[MonoCut], str]]:
