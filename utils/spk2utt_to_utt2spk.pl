@@ -32,6 +32,7 @@ while (my $line = <$in>) {
 close STDOUT or fail("cannot write ($!)");
 
 sub fail {
+    close STDOUT;
     print STDERR "spk2utt_to_utt2spk.pl: $_[0]\n";
     exit 1;
 }

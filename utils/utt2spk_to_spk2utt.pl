@@ -34,6 +34,7 @@ for my $spk (@speakers) {
 close STDOUT or fail("cannot write ($!)");
 
 sub fail {
+    close STDOUT;
     print STDERR "utt2spk_to_spk2utt.pl: $_[0]\n";
     exit 1;
 }

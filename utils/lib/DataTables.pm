@@ -112,7 +112,7 @@ sub each_row {
         $rest = '' unless defined $rest;
         $rest =~ s/[ \t]+\z// if $rest ne '' && substr($rest, -1) le ' ';
         check_columns($path, $number, $id, $rest, $columns) if $columns > 0 || $columns == 0 && $rest eq '';
-        out_of_order($path, $number, $id, $previous, $option{shown}) if $id le $previous && !$loose;
+        out_of_order($path, $number, $id, $previous, $rest, $option{shown}) if $id le $previous && !$loose;
         $previous = $id;
         if ($check && (my $complaint = $check->($rest))) {
             problem($path, $number, "'$id': $complaint") unless $option{on_value};
@@ -133,9 +133,10 @@ sub skip_blank {
 }
 
 sub out_of_order {
-    my ($path, $number, $id, $previous, $shown) = @_;
-    problem($path, $number, "'$id' stands here twice", 'keep one line for each id') if $id eq $previous;
-    problem($path, $number, "'$id' after '$previous' is out of order",
+    my ($path, $number, $id, $previous, $rest, $shown) = @_;
+    my $blank = $path =~ /wav\.scp\z/ && $rest =~ /[ \t]/ && $rest !~ /\|\z/ ? ' (does the id hold white space?)' : '';
+    problem($path, $number, "'$id' stands here twice$blank", 'keep one line for each id') if $id eq $previous;
+    problem($path, $number, "'$id' after '$previous' is out of order$blank",
         "sort with LC_ALL=C or run utils/fix_data_dir.sh $shown");
 }
 
@@ -224,6 +225,8 @@ END {
     $? = $status;
 }
 
+$SIG{XFSZ} = 'IGNORE';    # a file over the size limit is then a failed write, which is reported
+
 for my $signal (qw(INT TERM HUP)) {
     $SIG{$signal} = sub {
         remove_tree(@staged) if @staged;
@@ -267,21 +270,31 @@ sub install {
     drop_stage($stage);
 }
 
+# Opens a file and calls $body with the function that writes to it.
+sub write_file {
+    my ($path, $body) = @_;
+    open(my $out, '>:raw', $path) or fail("$path: cannot be written ($!)");
+    my $give_up = sub {
+        my $reason = $!;
+        close $out;    # perl itself would complain of it later
+        fail("$path: cannot be written ($reason)");
+    };
+    $body->(sub { print $out @_ or $give_up->() });
+    close $out or $give_up->();
+}
+
 sub write_text {
     my ($path, @parts) = @_;
-    open(my $out, '>:raw', $path) or fail("$path: cannot be written ($!)");
-    print $out @parts or fail("$path: cannot be written ($!)");
-    close $out or fail("$path: cannot be written ($!)");
+    write_file($path, sub { $_[0]->(@parts) });
 }
 
 # Opens a table and calls $body with the function that writes one row.
 sub open_rows {
     my ($path, $body) = @_;
-    open(my $out, '>:raw', $path) or fail("$path: cannot be written ($!)");
-    $body->(sub {
-        print $out $_[1] eq '' ? "$_[0]\n" : "$_[0] $_[1]\n" or fail("$path: cannot be written ($!)");
+    write_file($path, sub {
+        my ($write) = @_;
+        $body->(sub { $write->($_[1] eq '' ? "$_[0]\n" : "$_[0] $_[1]\n") });
     });
-    close $out or fail("$path: cannot be written ($!)");
 }
 
 # Writes a table from {id => rest}, sorted.
