@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The recipe: a large speaker-verification network (teacher) into a small one (student). `./run.sh --help` lists the options.
 set -euo pipefail
+{ # read to its end before anything runs: an edit or a pull during a run changes nothing for it
 
 corpus=minivox
 train=
@@ -8,6 +9,8 @@ test=
 trials=
 train_cuts=
 test_cuts=
+voxceleb1=
+voxceleb_trials=
 teacher=own
 teacher_weights=
 methods=none,kd,imlkd
@@ -26,12 +29,14 @@ force=false
 
 help_message="Usage: $0 [options]      (on the built-in corpus when no option is given)
 Corpus
-  --corpus minivox|kaldi     built-in synthetic corpus, or your own          (default: $corpus)
+  --corpus minivox|kaldi|voxceleb  built-in synthetic corpus, your own, VoxCeleb1  (default: $corpus)
   --train DIR                Kaldi data directory with speaker labels        (with --corpus kaldi)
   --test DIR[,DIR...]        Kaldi data directories of other speakers
   --trials FILE[,FILE...]    lists 'enroll test target|nontarget', each in its test directory
   --train-cuts FILE          the same as Lhotse cuts (.jsonl.gz) instead of --train
   --test-cuts FILE[,FILE...] ... instead of --test; each list lies beside its cuts
+  --voxceleb1 DIR            VoxCeleb1, unpacked to wav/idNNNNN/VIDEO/*.wav   (with --corpus voxceleb)
+  --voxceleb-trials FILE     its list of trials; its speakers are the test set
   --allow-pipes true|false   run commands that wav.scp holds                 (default: $allow_pipes)
 Models
   --teacher own|resemblyzer  train one here, or import a published one       (default: $teacher)
@@ -61,7 +66,13 @@ fi
 
 conf=${conf:-egs/$corpus/conf}
 nj=${nj:-$(nproc)}
-command_line="$0 --corpus $corpus --teacher $teacher --methods $methods --conf $conf"
+command_line=$0   # for the record: all options that shape the result, typed or not
+for option in corpus train test trials train_cuts test_cuts voxceleb1 voxceleb_trials teacher teacher_weights methods conf \
+  relevance_set student_set bootstrap data exp; do
+  value=${!option}
+  [[ $value =~ ^[A-Za-z0-9_.,:/=+-]*$ ]] || value=${value@Q}
+  [ -z "$value" ] || command_line+=" --${option//_/-} $value"
+done
 
 log() { echo "$(date '+%H:%M:%S') $*"; }
 wanted() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
@@ -78,6 +89,9 @@ if wanted 0; then
     kaldi)
       egs/kaldi/prepare.sh --nj "$nj" --conf "$conf" --force "$force" --allow-pipes "$allow_pipes" \
         --train "$train" --test "$test" --trials "$trials" --train-cuts "$train_cuts" --test-cuts "$test_cuts" "$data"
+      ;;
+    voxceleb)
+      egs/voxceleb/prepare.sh --nj "$nj" --conf "$conf" --force "$force" --trials "$voxceleb_trials" "$voxceleb1" "$data"
       ;;
   esac
 fi
@@ -141,3 +155,5 @@ if wanted 7; then
     "$teacher_dir" "${students[@]}"
 fi
 log "done"
+exit 0
+}

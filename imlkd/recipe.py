@@ -9,7 +9,7 @@ from imlkd.errors import UserError
 from imlkd.files import atomic_write_text, make_dir
 
 LAST_STAGE = 7
-CORPORA = ("minivox", "kaldi")
+CORPORA = ("minivox", "kaldi", "voxceleb")
 
 
 def check_stages(corpus: str, stage: str, stop_stage: str, nj: str) -> None:

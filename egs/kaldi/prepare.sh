@@ -11,6 +11,7 @@ nj=2
 conf=egs/kaldi/conf
 allow_pipes=false
 force=false
+corpus=kaldi
 help_message="Usage: $0 [options] <data>
   --train DIR                Kaldi data directory to train on
   --test DIR[,DIR...]        Kaldi data directories of other speakers
@@ -21,7 +22,8 @@ help_message="Usage: $0 [options] <data>
   --conf DIR                 holds features.yaml, which names the sample rate (default: $conf)
   --allow-pipes true|false   run commands that wav.scp holds (default: $allow_pipes)
   --force true|false         redo (default: $force)
-Leaves <set>/ and manifests/<set>.jsonl.gz for each set, and kaldi.sets.yaml, in <data>."
+  --corpus NAME              how the corpus is called in messages and file names (default: $corpus)
+Leaves <set>/ and manifests/<set>.jsonl.gz for each set, and NAME.sets.yaml, in <data>."
 
 . ./path.sh
 . utils/parse_options.sh
@@ -37,21 +39,21 @@ for file in ${trials//,/ } $train_cuts ${test_cuts//,/ }; do
   made_from+=(--from "$file")
 done
 status=0
-imlkd marker check "$data/.done.kaldi" --name "stage 0 (kaldi)" "${made_from[@]}" --force "$force" || status=$?
+imlkd marker check "$data/.done.$corpus" --name "stage 0 ($corpus)" "${made_from[@]}" --force "$force" || status=$?
 [ $status -eq 3 ] || exit $status
 
 options=(--train "$train" --test "$test" --trials "$trials" --train-cuts "$train_cuts" --test-cuts "$test_cuts")
 [ "$allow_pipes" = false ] || options+=(--allow-pipes)
-imlkd data prepare "${options[@]}" --out "$data" --sets "$data/kaldi.sets.yaml" --nj "$nj" \
+imlkd data prepare "${options[@]}" --out "$data" --sets "$data/$corpus.sets.yaml" --nj "$nj" \
   --sample-rate "$(imlkd features --print-sample-rate --config "$conf/features.yaml" . .)"
 train_set="" test_sets="" lists=""
-sets=$(imlkd recipe sets "$data/kaldi.sets.yaml")
+sets=$(imlkd recipe sets "$data/$corpus.sets.yaml")
 eval "$sets"
-outputs=(--output "$data/kaldi.sets.yaml")
+outputs=(--output "$data/$corpus.sets.yaml")
 for set in $train_set $test_sets; do
   utils/validate_data_dir.sh --no-text --no-feats "$data/$set"
   outputs+=(--output "$data/$set/wav.scp" --output "$data/$set/utt2spk" --output "$data/$set/spk2utt"
     --output "$data/manifests/$set.jsonl.gz")
 done
 for list in $lists; do outputs+=(--output "$data/$list"); done
-imlkd marker write "$data/.done.kaldi" "${outputs[@]}"
+imlkd marker write "$data/.done.$corpus" "${outputs[@]}"

@@ -132,6 +132,17 @@ def from_cuts(cuts: Path, data_dir: Path) -> None:
     click.echo(f"{data_dir}: {len(converted.utt2spk)} utterances")
 
 
+@data.command()
+@click.argument("root", type=PATH)
+@click.argument("trials", type=PATH)
+@click.argument("out", type=PATH)
+def voxceleb1(root: Path, trials: Path, out: Path) -> None:
+    """Write the VoxCeleb1 tree ROOT as data directories OUT/vox1_dev and OUT/vox1_test, whose speakers TRIALS names."""
+    from imlkd.corpora.voxceleb import prepare_voxceleb1
+
+    prepare_voxceleb1(root, trials, out, click.echo)
+
+
 @data.command("hash")
 @click.argument("dirs", nargs=-1, required=True, type=PATH)
 @click.option("--allow-pipes", is_flag=True, help="Run the commands that wav.scp holds.")
