@@ -110,6 +110,7 @@ def test_cuts_are_exact_where_lhotse_floors(audio: list[Path], tmp_path: Path) -
     write_data_dir(DataDir(path, {"s-1": str(audio[0])}, None, one, group_by_speaker(one)), path)
     (cut,) = to_cuts(read_data_dir(path))
     assert cut.num_samples == cut.recording.num_samples == LENGTH == cut.load_audio().shape[1]
+    assert cut.recording.duration == LENGTH / RATE
     assert cut.recording.sources[0].type == "file" and cut.recording.sources[0].source == str(audio[0])
 
 
