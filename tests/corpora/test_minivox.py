@@ -25,7 +25,8 @@ from imlkd.kaldi_io import read_table
 
 pytest.importorskip("espeakng_loader")
 
-CONF = Path(__file__).parents[2] / "egs" / "minivox" / "conf"
+RECIPE = Path(__file__).parents[2] / "egs" / "minivox"
+CONF, REDUCED = RECIPE / "conf", RECIPE / "conf_reduced"
 TINY = MinivoxConfig(teacher_voices=5, student_voices=2, test_voices=4, recordings=2, utterances=2)
 
 
@@ -38,11 +39,11 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, MinivoxSummary
 @pytest.fixture(scope="module")
 def reduced(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, MinivoxSummary]:
     out = tmp_path_factory.mktemp("reduced")
-    return out, make_minivox(load_config(MinivoxConfig, CONF / "corpus_reduced.yaml"), out, nj=2)
+    return out, make_minivox(load_config(MinivoxConfig, REDUCED / "corpus.yaml"), out, nj=2)
 
 
 def checksums() -> dict[str, str]:
-    return dict(yaml.safe_load((CONF / "checksums.yaml").read_text()))
+    return dict(yaml.safe_load((RECIPE / "checksums.yaml").read_text()))
 
 
 def tiny_command(out: Path, *more: str) -> list[str]:
@@ -58,7 +59,7 @@ def run(command: list[str], **environment: str) -> "subprocess.CompletedProcess[
 def test_reduced_corpus_is_the_published_one(reduced: tuple[Path, MinivoxSummary]) -> None:
     out, made = reduced
     assert checksums()["espeakng_loader"] == TESTED_VERSION
-    assert made.checksum == corpus_checksum(out) == checksums()["corpus_reduced.yaml"]
+    assert made.checksum == corpus_checksum(out) == checksums()["conf_reduced/corpus.yaml"]
     assert (made.voices, made.utterances, made.trials) == (44, 704, 3840)
 
 
@@ -66,7 +67,7 @@ def test_reduced_corpus_is_the_published_one(reduced: tuple[Path, MinivoxSummary
 def test_full_corpus_is_the_published_one(tmp_path: Path) -> None:
     config = load_config(MinivoxConfig, CONF / "corpus.yaml")
     made = make_minivox(config, tmp_path, nj=2)
-    assert made.checksum == checksums()["corpus.yaml"]
+    assert made.checksum == checksums()["conf/corpus.yaml"]
     assert config.teacher_voices >= 180 and config.student_voices >= 60 and config.test_voices >= 40
     assert made.megabytes < 300 and 6000 <= made.trials <= 10000
 
