@@ -34,7 +34,15 @@ setup(
         ],
         "minivox": ["espeakng-loader==0.2.4"],
         "export": ["onnx>=1.17", "onnxscript>=0.5"],
-        "dev": ["pytest>=8", "hypothesis>=6", "ruff>=0.9", "mypy>=1.15", "scikit-learn>=1.6", "kaldi_native_io>=1.22"],
+        "dev": [
+            "pytest>=8",
+            "hypothesis>=6",
+            "ruff>=0.9",
+            "mypy>=1.15",
+            "scikit-learn>=1.6",
+            "kaldi_native_io>=1.22",
+            "kaldi-native-fbank>=1.22",
+        ],
     },
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

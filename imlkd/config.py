@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from pathlib import Path
@@ -78,11 +79,11 @@ def _required(field: dataclasses.Field[Any]) -> bool:
 def _parse(text: str, where: str) -> Any:
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: 2026-13-45 looks like a date, and is none
         raise UserError(f"{where}: not YAML: {_problem(error)}") from error
 
 
-def _problem(error: yaml.YAMLError) -> str:
+def _problem(error: Exception) -> str:
     return str(getattr(error, "problem", None) or error).splitlines()[0]
 
 
@@ -112,7 +113,7 @@ def _mapping(cls: type[Any], root: yaml.Node | None, path: Path) -> dict[str, An
             continue
         try:
             loaded = yaml.safe_load(yaml.serialize(value_node))
-        except yaml.YAMLError as error:  # a tag of a stranger's class
+        except (yaml.YAMLError, ValueError) as error:  # a tag of a stranger's class, a date that is none
             raise UserError(f"{where}: {key}: not a plain value") from error
         values[key] = _checked(cls, key, loaded, where)
     return values
@@ -172,9 +173,11 @@ def _check_range(metadata: typing.Mapping[str, Any], key: str, value: Any, where
     if choices and value not in choices:
         raise UserError(f"{where}: {key}: {value!r} is none of {', '.join(choices)}")
     low, high = metadata.get("min"), metadata.get("max")
+    if value == []:
+        raise UserError(f"{where}: {key}: an empty list: give one value or more")
     for item in value if isinstance(value, list) else [value]:
-        if isinstance(item, float) and item != item:
-            raise UserError(f"{where}: {key}: NaN is no value")
+        if isinstance(item, float) and not math.isfinite(item):
+            raise UserError(f"{where}: {key}: {item} is no value: give a finite number")
         if low is not None and item is not None and item < low:
             raise UserError(f"{where}: {key}: {item} is below the smallest allowed value {low}")
         if high is not None and item is not None and item > high:

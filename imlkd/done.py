@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import importlib.util
 import json
 import os
 import time
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,6 +70,8 @@ def _path_digests(path: Path) -> dict[str, str]:
 def code_digest(module: str) -> str:
     """Digest of a module and of everything it imports, directly or not, from its own package."""
     package = module.partition(".")[0]
+    if _module_path(module) is None:
+        raise UserError(f"{module}: no such module")
     digest = hashlib.sha256()
     for name, source in sorted(_closure(module, package).items()):
         digest.update(f"{name}\n{_bare_source(source)}\n".encode())
@@ -95,9 +97,7 @@ def _module_path(name: str) -> Path | None:
     for candidate in (base.with_suffix(".py"), base / "__init__.py"):
         if candidate.is_file():
             return candidate
-    if importlib.util.find_spec(name.partition(".")[0]) is None:
-        raise UserError(f"{name}: no such module")
-    return None
+    return None  # a name inside a module
 
 
 def _imports(source: str) -> Iterable[str]:
@@ -148,18 +148,22 @@ class DoneMarker:
                 return f"{path} changed"
         return None
 
-    def begin(self, made_from: Mapping[str, str]) -> None:
-        """Remove the marker and keep, for ``finish``, what the stage starts from."""
+    def begin(self, made_from: Mapping[str, str], anew: bool = False) -> None:
+        """Remove the marker and keep, for ``finish``, what the stage starts from.
+
+        :param anew: no half-done work (checkpoints, finished shares) is taken up: ``begun_digest`` is one never seen.
+        """
         with os_errors(self.path):
             self.path.unlink(missing_ok=True)
-        atomic_write_text(self.pending, json.dumps({"made_from": dict(made_from), "started": time.time()}))
+        state = {"made_from": dict(made_from), "started": time.time(), "anew": str(uuid.uuid4()) if anew else ""}
+        atomic_write_text(self.pending, json.dumps(state))
 
     def begun_digest(self) -> str:
         """One digest of what the stage in progress starts from; UserError when no stage is in progress."""
         if not self.pending.is_file():
             raise UserError(f"{self.pending}: not there: start this through run.sh, or `imlkd marker check` first")
-        made_from = json.loads(self.pending.read_text(encoding="utf-8"))["made_from"]
-        return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
+        state = json.loads(self.pending.read_text(encoding="utf-8"))
+        return hashlib.sha256(json.dumps([state["made_from"], state["anew"]], sort_keys=True).encode()).hexdigest()
 
     def finish(self, outputs: Iterable[Path] | None = None, command: str = "") -> None:
         """Write the marker: what ``begin`` saw, and the sizes of the outputs (default: the folder's visible files)."""
@@ -169,7 +173,11 @@ class DoneMarker:
         folder = self.path.parent
         if outputs is None:
             outputs = [p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")]
-        sizes = {os.path.relpath(path, folder): path.stat().st_size for path in sorted(outputs)}
+        sizes: dict[str, int] = {}
+        for path in sorted(outputs):
+            if not path.is_file():
+                raise UserError(f"{path}: the stage ended without it: run it again, and report this if it stays so")
+            sizes[os.path.relpath(path, folder)] = path.stat().st_size
         content = {
             "made_from": begun["made_from"],
             "outputs": sizes,

@@ -7,10 +7,14 @@ File contracts: sorted by the first field in C order, unique ids, one line feed 
 from __future__ import annotations
 
 import contextlib
+import math
+import os
+import re
+import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +26,7 @@ FloatArray = npt.NDArray[np.float32]
 
 
 def read_lines(path: Path | str) -> Iterator[tuple[int, str]]:
-    """Yield (line number from 1, line without its end); UserError on CRLF, NUL or bytes that are not UTF-8."""
+    """Yield (line number from 1, line without its end); UserError on CRLF, NUL, a byte order mark, or no UTF-8."""
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such file")
@@ -30,6 +34,8 @@ def read_lines(path: Path | str) -> Iterator[tuple[int, str]]:
         for number, raw in enumerate(stream, start=1):
             if raw.endswith(b"\r\n"):
                 raise UserError(f"{path}:{number}: line ends with CRLF: convert the file (`sed -i 's/\\r$//' {path}`)")
+            if number == 1 and raw.startswith(b"\xef\xbb\xbf"):
+                raise UserError(f"{path}:1: begins with a byte order mark: remove it (`sed -i '1s/^...//'`)")
             if b"\0" in raw:
                 raise UserError(f"{path}:{number}: holds a NUL byte: this is not a text table")
             try:
@@ -93,49 +99,118 @@ class ArkWriter:
     def __init__(self, ark: Path | str, scp: Path | str) -> None:
         self.ark, self.scp = Path(ark).absolute(), Path(scp)
         self._places: dict[str, str] = {}
-        self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> ArkWriter:
-        # The ark is renamed before the scp: a scp never points into a file that isn't there.
-        self._scp_stream = self._stack.enter_context(atomic_open(self.scp))
-        self._ark_stream = self._stack.enter_context(atomic_open(self.ark, "wb"))
+        with contextlib.ExitStack() as stack:
+            # Left in reverse: the scp is written, then the ark renamed, then the scp, which thus never points into a
+            # file that isn't there.
+            self._scp_stream = stack.enter_context(atomic_open(self.scp))
+            self._ark_stream = stack.enter_context(atomic_open(self.ark, "wb"))
+            stack.push(self._write_scp)
+            self._stack = stack.pop_all()
         return self
 
     def write(self, key: str, array: npt.ArrayLike) -> None:
-        """Append one entry; ``array`` is 1-D or 2-D and finite."""
-        from kaldiio.matio import write_array
-
-        values = np.ascontiguousarray(array, dtype=np.float32)
+        """Append one entry; ``array`` is 1-D or 2-D and finite, ``key`` new and without white space."""
+        values = np.ascontiguousarray(array, dtype="<f4")
         if values.ndim not in (1, 2):
             raise ValueError(f"{key}: expected a vector or a matrix, got shape {values.shape}")
+        if key in self._places or not key or re.search(r"[ \t-\r]", key):
+            raise ValueError(f"{key!r}: written before, empty, or holds white space: no key of an ark")
         if not np.isfinite(values).all():
             raise UserError(f"{key}: holds NaN or infinite values: not written to {self.ark}")
         self._ark_stream.write(key.encode() + b" ")
         self._places[key] = f"{self.ark}:{self._ark_stream.tell()}"
-        write_array(self._ark_stream, values)
+        sizes = b"".join(b"\4" + struct.pack("<i", size) for size in values.shape)
+        self._ark_stream.write((b"\0BFV " if values.ndim == 1 else b"\0BFM ") + sizes + values.tobytes())
+
+    def _write_scp(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._scp_stream.writelines(f"{key} {self._places[key]}\n" for key in sort_ids(self._places))
+            self._scp_stream.flush()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        if kind is None:
-            self._scp_stream.writelines(f"{key} {self._places[key]}\n" for key in sort_ids(self._places))
         return self._stack.__exit__(kind, error, trace)
 
 
-def read_array(rxfilename: str) -> FloatArray:
-    """Read one object given as ``path:offset``; UserError when the ark is missing, cut off or not an ark."""
-    import kaldiio
+_PLACE = re.compile(r"(?P<path>.+?)(?::(?P<offset>\d+))?(?:\[(?P<part>[\d:,]*)\])?", re.DOTALL)
+_PLAIN = {b"FV": ("<f4", 1), b"FM": ("<f4", 2), b"DV": ("<f8", 1), b"DM": ("<f8", 2)}
+_COMPRESSED = {b"CM": (1, 8), b"CM2": (2, 0), b"CM3": (1, 0)}  # bytes of a value, bytes of a column's header
 
-    path = rxfilename.rpartition(":")[0] or rxfilename
-    if rxfilename.rstrip().endswith("|"):
-        raise UserError(f"{rxfilename}: pipes are not read here: copy the arrays to an ark first")
-    if not Path(path).is_file():
+
+def read_array(rxfilename: str) -> FloatArray:
+    """Read one object given as ``path:offset``, as float32; Kaldi's ranges ``[first:last,first:last]`` may follow.
+
+    Plain float and double objects are read here; compressed ones and text need the package kaldiio.
+
+    :raises UserError: when the ark is missing, cut off or not an ark.
+    """
+    match = _PLACE.fullmatch(rxfilename.strip())
+    if match is None or "|" in (rxfilename.strip()[0], rxfilename.strip()[-1]):
+        raise UserError(f"{rxfilename}: expected PATH:OFFSET, pipes are not read: copy the arrays to an ark first")
+    path = Path(match["path"])
+    if not path.is_file():
         raise UserError(f"{path}: no such ark: run the stage that writes it again")
     try:
-        array = kaldiio.load_mat(rxfilename)
+        with os_errors(path), open(path, "rb") as stream:
+            array = _read_object(stream, int(match["offset"] or 0))
+        return np.array(_part_of(array, match["part"]), dtype=np.float32)
+    except (ValueError, struct.error) as error:
+        raise UserError(f"{rxfilename}: not a readable Kaldi object ({error}): make it again") from error
+
+
+def _read_object(stream: BinaryIO, offset: int) -> npt.NDArray[Any]:
+    """The object at ``offset``; ValueError or struct.error when there is none, or not all of it."""
+    left = os.fstat(stream.fileno()).st_size - offset
+    stream.seek(offset)
+    head = stream.read(22)  # no header is longer
+    binary, kind = head[:2] == b"\0B", head[2:6].partition(b" ")[0]
+    if binary and kind in _PLAIN:
+        dtype, dimensions = _PLAIN[kind]
+        header = struct.unpack_from("<" + "ci" * dimensions, head, 5)
+        sizes = header[1::2]
+        if set(header[::2]) != {b"\4"}:
+            raise ValueError("damaged header")
+        bytes_of = math.prod(sizes) * int(dtype[2])
+        _check_size(sizes, 5 + 5 * dimensions + bytes_of, left)
+        stream.seek(offset + 5 + 5 * dimensions)
+        return np.frombuffer(stream.read(bytes_of), dtype).reshape(sizes)
+    if binary and kind in _COMPRESSED:
+        value, column = _COMPRESSED[kind]
+        sizes = struct.unpack_from("<ii", head, len(kind) + 11)
+        _check_size(sizes, len(kind) + 19 + sizes[1] * column + math.prod(sizes) * value, left)
+    elif not re.match(rb"\s*[-+.\d\[]", head):  # pickled objects, which kaldiio would run, are none of these
+        raise ValueError("neither a float vector or matrix nor text")
+    from kaldiio.matio import read_kaldi
+
+    stream.seek(offset)
+    try:
+        return np.asarray(read_kaldi(stream), dtype=np.float32)
     except Exception as error:  # kaldiio raises whatever its parser meets on damaged bytes
-        raise UserError(f"{rxfilename}: not a readable Kaldi object (cut off or damaged): make it again") from error
-    return np.array(array, dtype=np.float32)
+        raise ValueError("cut off or damaged") from error
+
+
+def _check_size(sizes: tuple[int, ...], needed: int, left: int) -> None:
+    if min(sizes) < 0 or needed > left:
+        raise ValueError(f"cut off or damaged: its header says {' x '.join(map(str, sizes))}, {left} bytes are left")
+
+
+def _part_of(array: npt.NDArray[Any], part: str | None) -> npt.NDArray[Any]:
+    """Kaldi's ranges of rows and columns, both ends inclusive; an empty one, or ``:``, is everything."""
+    ranges = [text.split(":") for text in part.split(",")] if part else []
+    if len(ranges) > array.ndim:
+        raise ValueError(f"{len(ranges)} ranges of {array.ndim} dimensions")
+    for axis, ends in enumerate(ranges):
+        if any(ends):
+            first, last = int(ends[0]), int(ends[-1])
+            if not first <= last < array.shape[axis]:
+                raise ValueError(f"range {first}:{last} of {array.shape[axis]}")
+            array = array[first : last + 1] if axis == 0 else array[:, first : last + 1]
+    return array
 
 
 def read_scp_arrays(scp: Path | str) -> dict[str, FloatArray]:
@@ -144,13 +219,20 @@ def read_scp_arrays(scp: Path | str) -> dict[str, FloatArray]:
 
 
 def join_scps(parts: list[Path], joined: Path | str) -> int:
-    """Concatenate the scp files of parallel jobs into one in C order; returns the number of entries."""
+    """Concatenate the scp files of parallel jobs into one in C order; returns the number of entries.
+
+    A job that had nothing to do leaves an empty file.
+    """
     table: dict[str, str] = {}
     for part in parts:
+        if part.is_file() and not part.stat().st_size:
+            continue
         for key, value in read_table(part, fields=2).items():
             if key in table:
                 raise UserError(f"{part}: {key} is already in another job's scp: remove the folder and run again")
             table[key] = value
+    if not table:
+        raise UserError(f"{joined}: none of the {len(parts)} jobs left an entry: run the stage again")
     write_table(joined, table)
     return len(table)
 

@@ -17,11 +17,11 @@ def check_stages(corpus: str, stage: str, stop_stage: str, nj: str) -> None:
     if corpus not in CORPORA:
         raise UserError(f"--corpus {corpus}: known are {', '.join(CORPORA)}")
     for name, value in (("--stage", stage), ("--stop-stage", stop_stage)):
-        if not value.isdigit() or int(value) > LAST_STAGE:
+        if not value.isdecimal() or int(value) > LAST_STAGE:
             raise UserError(f"{name} {value}: stages go from 0 to {LAST_STAGE}")
     if int(stage) > int(stop_stage):
         raise UserError(f"--stage {stage} is behind --stop-stage {stop_stage}: nothing would run")
-    if not nj.isdigit() or int(nj) < 1:
+    if not nj.isdecimal() or int(nj) < 1:
         raise UserError(f"--nj {nj}: give a whole number of parallel jobs, 1 or more")
 
 

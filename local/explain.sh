@@ -26,7 +26,8 @@ dir=$3
 set_name=$(basename "$data")
 
 status=0
-imlkd marker check "$dir/.done" --name "stage 3 ($set_name)" --from "$teacher" --data "$data" --from "$conf" \
+imlkd marker check "$dir/.done" --name "stage 3 ($set_name)" --from "$teacher/final.pt" --from "$teacher/model.yaml" \
+  --from "$teacher/speakers" --data "$data" --from "$conf" \
   --value "relevance-set=$set" --value "nj=$nj" --code imlkd.attribution.stage --force "$force" || status=$?
 [ $status -eq 3 ] || exit $status
 

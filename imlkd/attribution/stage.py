@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from imlkd.attribution.relevance import RelevanceConfig
 from imlkd.attribution.targets import KINDS, Explainer, join_convergence, write_targets
 from imlkd.config import load_config
 from imlkd.done import DoneMarker
+from imlkd.errors import UserError
 from imlkd.features.fbank import FRAMES_PER_SECOND
 from imlkd.features.segments import Segment, read_segments
 from imlkd.features.speech import SpeechReader
@@ -60,9 +63,16 @@ def _share(segments: list[Segment], job: int, nj: int) -> list[Segment]:
 
 
 def join_jobs(out: Path, cuts: Path, nj: int) -> str:
-    """Join scp files and convergence tables, write ``cuts.jsonl.gz``; returns the line on completeness."""
+    """Join scp files and convergence tables, write ``cuts.jsonl.gz``; returns the line on completeness.
+
+    :raises UserError: when the jobs' tables do not hold exactly the segments.
+    """
+    expected = [segment.id for segment in read_segments(out / "segments")]
     for kind in KINDS:
-        join_scps([out / f"{kind}.{job}.scp" for job in range(1, nj + 1)], out / f"{kind}.scp")
+        joined = out / f"{kind}.scp"
+        join_scps([out / f"{kind}.{job}.scp" for job in range(1, nj + 1)], joined)
+        if list(read_table(joined, fields=2)) != expected:
+            raise UserError(f"{joined}: does not hold the segments of {out}/segments: run stage 3 again (--force true)")
     config = load_config(RelevanceConfig, out / "config.yaml")
     parts = [out / f"convergence.{job}.txt" for job in range(1, nj + 1)]
     said = join_convergence(parts, out / "convergence.txt", config.tolerance)
@@ -78,8 +88,8 @@ def attach_to_cuts(out: Path, cuts: Path) -> None:
     arrays = {kind: read_scp_arrays(out / f"{kind}.scp") for kind in ("relevance", "embedding")}
     attached = []
     make_dir(out / "arrays")
-    with atomic_path(out / "arrays" / "targets.h5") as temporary:
-        with NumpyHdf5Writer(temporary.with_suffix(".h5")) as writer:
+    with _with_suffix(out / "arrays" / "targets.h5", ".h5") as temporary:
+        with NumpyHdf5Writer(temporary) as writer:
             for segment in read_segments(out / "segments"):
                 cut = _segment_cut(whole[segment.utterance], segment)
                 cut.relevance = writer.store_array(
@@ -91,14 +101,23 @@ def attach_to_cuts(out: Path, cuts: Path) -> None:
                 )
                 cut.embedding = writer.store_array(f"{segment.id}-embedding", arrays["embedding"][segment.id])
                 attached.append(cut)
-        temporary.with_suffix(".h5").rename(temporary)
     for cut in attached:
         for array in (cut.relevance.array, cut.embedding):
             array.storage_path = str((out / "arrays" / "targets.h5").absolute())
-    with atomic_path(out / "cuts.jsonl.gz") as temporary:
-        written = temporary.with_suffix(".jsonl.gz")
-        CutSet.from_cuts(attached).to_file(written)
-        written.rename(temporary)
+    with _with_suffix(out / "cuts.jsonl.gz", ".jsonl.gz") as temporary:
+        CutSet.from_cuts(attached).to_file(temporary)
+
+
+@contextlib.contextmanager
+def _with_suffix(path: Path, suffix: str) -> Iterator[Path]:
+    """As ``atomic_path``, for writers that go by a file's suffix."""
+    with atomic_path(path) as temporary:
+        written = temporary.with_name(temporary.name + suffix)
+        try:
+            yield written
+            written.rename(temporary)
+        finally:
+            written.unlink(missing_ok=True)
 
 
 def _segment_cut(cut: Any, segment: Segment) -> Any:

@@ -54,7 +54,7 @@ def check(
         click.echo(f"{name}: up to date")
         return
     click.echo(f"{name}: {reason}")
-    stage.begin(made_from)
+    stage.begin(made_from, anew=force == "true")
     raise click.exceptions.Exit(STALE)
 
 

@@ -6,9 +6,13 @@ import contextlib
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
+
+from imlkd.errors import UserError
+from imlkd.files import make_dir
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -21,7 +25,6 @@ def watch(label: str, log_dir: Path, name: str, command: tuple[str, ...]) -> Non
 
     Jobs log to LOG_DIR/NAME.*.log and count in LOG_DIR/NAME.*.progress.
     """
-    from imlkd.files import make_dir
     from imlkd.progress import Bar, read_progress
 
     make_dir(log_dir)
@@ -29,7 +32,7 @@ def watch(label: str, log_dir: Path, name: str, command: tuple[str, ...]) -> Non
         stale.unlink(missing_ok=True)
     started = time.time()
     bar = None
-    with _patient(subprocess.Popen(command)) as child:
+    with _patient(command) as child:
         while True:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(0.3)
@@ -42,13 +45,17 @@ def watch(label: str, log_dir: Path, name: str, command: tuple[str, ...]) -> Non
     if bar is not None:
         bar.close()
     if child.returncode:
-        _explain_failure(sorted(log_dir.glob(f"{name}.*.log")), started)
+        _explain_failure(log_dir, name, started)
         raise click.exceptions.Exit(child.returncode if child.returncode > 0 else 128 - child.returncode)
 
 
 @contextlib.contextmanager
-def _patient(child: subprocess.Popen[bytes]):  # type: ignore[no-untyped-def]
-    """On an interrupt pass it on and wait, so that no job outlives the recipe."""
+def _patient(command: tuple[str, ...]) -> Iterator[subprocess.Popen[bytes]]:
+    """Start; on an interrupt pass it on and wait, so that no job outlives the recipe."""
+    try:
+        child = subprocess.Popen(command)
+    except OSError as error:
+        raise UserError(f"{command[0]}: does not start ({error.strerror}): check --cmd, or cmd.sh") from error
     try:
         yield child
     except BaseException:
@@ -57,15 +64,14 @@ def _patient(child: subprocess.Popen[bytes]):  # type: ignore[no-untyped-def]
         raise
 
 
-def _explain_failure(logs: list[Path], started: float) -> None:
-    """Repeat the jobs' one-line errors; a job that died without one is named with its log's last line."""
-    said = False
-    for log in logs:
-        if log.stat().st_mtime < started - 1:
-            continue
-        lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-        for line in dict.fromkeys(line for line in lines if line.startswith("imlkd: error:")):
-            click.echo(line, err=True)
-            said = True
-    if not said and logs:
-        click.echo(f"imlkd: error: a job ended without a message: see the end of {logs[0].parent}/*.log", err=True)
+def _explain_failure(log_dir: Path, name: str, started: float) -> None:
+    """Repeat the one-line errors of the jobs; where there is none, name the log of one that did not end well."""
+    logs = [log for log in sorted(log_dir.glob(f"{name}.*.log")) if log.stat().st_mtime >= started - 1]
+    texts = {log: log.read_text(encoding="utf-8", errors="replace").splitlines() for log in logs}
+    said = [line for lines in texts.values() for line in lines if line.startswith("imlkd: error:")]
+    for line in dict.fromkeys(said):
+        click.echo(line, err=True)
+    if not said:
+        ill = [log for log, lines in texts.items() if not any(line.startswith("# Ended (code 0)") for line in lines)]
+        place = ill[0] if ill else log_dir
+        click.echo(f"imlkd: error: {place}: a job ended without a message: see the end of this log", err=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from imlkd.config import load_config
 from imlkd.errors import UserError
 from imlkd.files import atomic_write_text
 
@@ -39,9 +40,9 @@ def read_sets(path: Path | str) -> RecipeSets:
     if not path.is_file():
         raise UserError(f"{path}: not there: run stage 0 first (./run.sh --stage 0)")
     try:
-        return RecipeSets(**yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, TypeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: damaged: run stage 0 again (--stage 0 --force true)") from error
+        return load_config(RecipeSets, path)
+    except UserError as error:
+        raise UserError(f"{error}: run stage 0 again (--stage 0 --force true)") from error
 
 
 def to_shell(sets: RecipeSets) -> str:

@@ -1,6 +1,6 @@
 """Alignment of outputs at three levels: instance, batch and class (Jin, Wang, Lin, CVPR 2023, sections 3.2-3.4).
 
-All terms take logits (B, C), margin-free and at one scale for both networks, and are computed in fp32.
+All terms take logits (B, C), margin-free and at one scale for both networks, and are computed in fp32 at least.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ def instance_level(student: Tensor, teacher: Tensor, temperatures: Sequence[floa
     terms = []
     for tau in temperatures:
         divergence = functional.kl_div(
-            functional.log_softmax(student.float() / tau, 1),
-            functional.log_softmax(teacher.float() / tau, 1),
+            functional.log_softmax(in_full(student) / tau, 1),
+            functional.log_softmax(in_full(teacher) / tau, 1),
             reduction="batchmean",
             log_target=True,
         )
@@ -46,8 +46,13 @@ def class_level(student: Tensor, teacher: Tensor, temperatures: Sequence[float])
         ours, theirs = _posteriors(student, tau).double(), _posteriors(teacher, tau).double()
         squared = (theirs @ theirs.T).square() + (ours @ ours.T).square() - 2 * (ours @ theirs.T).square()
         terms.append(squared.sum().clamp_min(0.0) / len(student))
-    return torch.stack(terms).mean().float()
+    return torch.stack(terms).mean().to(in_full(student).dtype)
 
 
 def _posteriors(logits: Tensor, tau: float) -> Tensor:
-    return functional.softmax(logits.float() / tau, 1)
+    return functional.softmax(in_full(logits) / tau, 1)
+
+
+def in_full(values: Tensor) -> Tensor:
+    """Half precision (autocast) to fp32; fp32 and fp64 stay as they are."""
+    return values if values.dtype == torch.float64 else values.float()

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from imlkd.distillation.alignment import in_full
+
 
 def aam_loss(cosines: Tensor, labels: Tensor, margin: float, scale: float) -> Tensor:
     """Cross entropy of ``scale * cos(theta + margin)`` for the true class and ``scale * cos(theta)`` for the others.
@@ -17,7 +19,7 @@ def aam_loss(cosines: Tensor, labels: Tensor, margin: float, scale: float) -> Te
     :param cosines: (B, C) margin-free cosines.
     :param labels: (B,) class indexes.
     """
-    cosines = cosines.float()
+    cosines = in_full(cosines)
     target = cosines.gather(1, labels[:, None])
     sine = (1.0 - target.square()).clamp_min(1e-12).sqrt()
     shifted = target * math.cos(margin) - sine * math.sin(margin)

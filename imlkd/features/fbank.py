@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from imlkd.config import bounded
+from imlkd.errors import UserError
 
 FRAMES_PER_SECOND = 100
 INT16_SCALE = 32768.0  # Kaldi computes on 16-bit integers; stored features equal compute-fbank-feats
@@ -21,11 +22,21 @@ class FbankConfig:
     low_freq: float = bounded(20.0, low=0.0, help="lower edge of the bands, Hz")
     high_freq: float = bounded(7600.0, low=100.0, help="upper edge of the bands, Hz")
 
+    def check(self) -> None:
+        """UserError where two values do not go together."""
+        if self.high_freq > self.sample_rate / 2:
+            raise UserError(
+                f"fbank.high_freq: {self.high_freq:g} Hz is above half of sample_rate, {self.sample_rate} Hz: lower it"
+            )
+        if self.low_freq >= self.high_freq:
+            raise UserError(f"fbank.low_freq: {self.low_freq:g} Hz is not below high_freq, {self.high_freq:g} Hz")
+
 
 class LogMel:
     """Waveform (samples,) in [-1, 1) -> (round(samples / hop), num_mel_bins), 25 ms windows every 10 ms."""
 
     def __init__(self, config: FbankConfig) -> None:
+        config.check()
         self.config = config
 
     @property

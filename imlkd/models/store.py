@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import io
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 import yaml
@@ -13,14 +14,21 @@ from torch import nn
 from imlkd.config import load_config
 from imlkd.errors import UserError
 from imlkd.features.fbank import FbankConfig
-from imlkd.files import atomic_path, atomic_write_text
+from imlkd.files import atomic_open, atomic_write_text
 from imlkd.models.ge2e import Ge2e
 from imlkd.models.speaker_model import CosineHead, SpeakerModel
 from imlkd.models.tdnn import Tdnn, TdnnConfig
 
-T = TypeVar("T")
-
 WEIGHTS, DESCRIPTION, SPEAKERS = "final.pt", "model.yaml", "speakers"
+
+
+@dataclass(frozen=True)
+class TdnnDescription:
+    """``model.yaml`` of a residual TDNN."""
+
+    architecture: str
+    network: TdnnConfig
+    fbank: FbankConfig
 
 
 def save_model(model: SpeakerModel, folder: Path | str) -> None:
@@ -29,14 +37,13 @@ def save_model(model: SpeakerModel, folder: Path | str) -> None:
     atomic_write_text(folder / DESCRIPTION, yaml.safe_dump(describe(model), sort_keys=False))
     if model.head is not None:
         atomic_write_text(folder / SPEAKERS, "".join(f"{name}\n" for name in model.head.speakers))
-    with atomic_path(folder / WEIGHTS) as temporary:
-        torch.save(model.state_dict(), temporary)
+    save_tensors(model.state_dict(), folder / WEIGHTS)
 
 
 def describe(model: SpeakerModel) -> dict[str, Any]:
     """The architecture and its settings, as plain values."""
     if isinstance(model, Tdnn):
-        return {"architecture": "tdnn", "network": asdict(model.config), "fbank": asdict(model.fbank)}
+        return asdict(TdnnDescription("tdnn", model.config, model.fbank))
     if isinstance(model, Ge2e):
         return {"architecture": "ge2e"}
     raise TypeError(f"{type(model).__name__} has no description")
@@ -53,14 +60,11 @@ def build_model(folder: Path) -> SpeakerModel:
     except (yaml.YAMLError, TypeError, KeyError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a model description: train or import the model again") from error
     if architecture == "tdnn":
-        return Tdnn(_section(TdnnConfig, description, "network"), _section(FbankConfig, description, "fbank"))
+        whole = load_config(TdnnDescription, path)
+        return Tdnn(whole.network, whole.fbank)
     if architecture == "ge2e":
         return Ge2e()
     raise UserError(f"{path}: unknown architecture {architecture!r}: expected tdnn or ge2e")
-
-
-def _section(cls: type[T], description: dict[str, Any], key: str) -> T:
-    return load_config(cls, None, [f"{name}={value}" for name, value in description.get(key, {}).items()])
 
 
 def load_model(folder: Path | str) -> SpeakerModel:
@@ -85,6 +89,17 @@ def load_weights(model: nn.Module, path: Path) -> None:
     except (RuntimeError, TypeError, AttributeError) as error:
         detail = " ".join(str(error).split())[:160]
         raise UserError(f"{path}: does not fit the network: {detail}") from error
+
+
+def save_tensors(state: Any, path: Path) -> None:
+    """``torch.save`` written whole or not at all; the same state gives the same bytes.
+
+    By way of memory: torch names its records after the file, and hides what the disk says in a RuntimeError.
+    """
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    with atomic_open(path, "wb") as stream:
+        stream.write(buffer.getbuffer())
 
 
 def load_tensors(path: Path) -> Any:

@@ -50,10 +50,22 @@ def check_recipe(teacher: str, methods: str, conf: Path) -> None:
     check_teacher_name(teacher)
     if not methods.strip(","):
         raise UserError(f"--methods is empty: give one or more of {','.join(METHODS)}")
-    for method in methods.split(","):
+    names = methods.split(",")
+    for twice in sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(f"--methods {methods}: {twice} is named twice: name it once")
+    for method in names:
         path = conf / f"{method}.yaml"
         build_method(method, path if path.is_file() else None)
     for kind, cls in CONFIGS.items():
         path = conf / f"{kind}.yaml"
         if path.is_file():
-            load_config(cls, path)
+            settings = load_config(cls, path)
+            if isinstance(settings, FeaturesConfig):
+                _check_fbank(settings, path)
+
+
+def _check_fbank(settings: FeaturesConfig, path: Path) -> None:
+    try:
+        settings.fbank.check()
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from imlkd.files import atomic_path
-from imlkd.models.store import load_tensors
+from imlkd.models.store import load_tensors, save_tensors
 
 NAME = "checkpoint.pt"
 
@@ -31,8 +30,7 @@ def save_checkpoint(
         "optimizer": optimizer.state_dict(),
         "random": torch.get_rng_state(),
     }
-    with atomic_path(folder / NAME) as temporary:
-        torch.save(state, temporary)
+    save_tensors(state, folder / NAME)
 
 
 def restore_checkpoint(

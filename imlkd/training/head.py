@@ -59,8 +59,8 @@ def embed_segments(
 
 def fit_head(
     embeddings: Tensor, segments: list[Segment], data_dir: Path, classes: list[str], config: HeadConfig
-) -> tuple[CosineHead, float]:
-    """Fit class weights with AAM; returns the head and its accuracy on held-out utterances.
+) -> tuple[CosineHead, float | None]:
+    """Fit class weights with AAM; returns the head and its accuracy on held-out utterances (None: there are none).
 
     The classes start at the speakers' mean embeddings, so that few epochs are enough.
     """
@@ -72,13 +72,17 @@ def fit_head(
     head = CosineHead(embeddings.shape[1], classes)
     with torch.no_grad():
         sums = torch.zeros_like(head.weight).index_add_(0, labels[~held], unit[~held])
-        if (sums.norm(dim=1) == 0).any():
-            raise UserError(f"{data_dir}: a speaker has no training segment: lower min_speech or shorten durations")
+        without = [name for name, total in zip(classes, sums, strict=True) if not total.any()]
+        if without:
+            raise UserError(
+                f"{data_dir}: {len(without)} speakers have no training segment (first: {' '.join(without[:5])}):"
+                " lower min_speech or shorten durations"
+            )
         head.weight.copy_(functional.normalize(sums))
     _train(head, unit[~held], labels[~held], config)
     with torch.no_grad():
-        accuracy = (head(unit[held]).argmax(1) == labels[held]).float().mean() if held.any() else torch.tensor(1.0)
-    return head.requires_grad_(False), float(accuracy)
+        accuracy = float((head(unit[held]).argmax(1) == labels[held]).float().mean()) if held.any() else None
+    return head.requires_grad_(False), accuracy
 
 
 def _held_out(segments: list[Segment], labels: Tensor, config: HeadConfig) -> Tensor:

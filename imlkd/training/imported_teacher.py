@@ -57,9 +57,18 @@ def import_teacher(
     with Progress(f"{name}: embeddings for its head", len(segments), progress) as counted:
         embeddings = embed_segments(model, speech, segments, counted)
     model.head, accuracy = fit_head(embeddings, segments, data_dir, speakers_of(data_dir), config)
+    _say_accuracy(accuracy, folder)
+    save_model(model, folder)
+
+
+def _say_accuracy(accuracy: float | None, folder: Path) -> None:
+    """Print it, and leave it in ``log/head_accuracy`` (``none`` where no utterance could be held out)."""
+    text = "none" if accuracy is None else f"{accuracy:.4f}"
+    atomic_write_text(folder / "log" / "head_accuracy", f"{text}\n")
+    if accuracy is None:
+        print("head: not measured: no speaker has an utterance to spare")
+        return
     said = f"head: {accuracy:.1%} of the segments of held-out utterances are recognised"
     print(said)
     if accuracy < POOR_ACCURACY:
         print(f"warning: {said}; label-level methods stand on this head")
-    atomic_write_text(folder / "log" / "head_accuracy", f"{accuracy:.4f}\n")
-    save_model(model, folder)

@@ -49,14 +49,20 @@ class SegmentPool:
         return self._label[torch.from_numpy(chosen)]
 
     def epoch_batches(self, frames_per_batch: int, crops: int, seed: int, epoch: int) -> list[Indices]:
-        """Batches of segment indexes for one epoch; equal frames a batch, so short segments come in larger batches."""
+        """Batches of segment indexes for one epoch; equal frames a batch, so short segments come in larger batches.
+
+        A duration that one utterance alone has drawn waits for another epoch: batch statistics need two segments.
+        """
         generator = np.random.default_rng([seed, epoch])
         drawn = np.concatenate([self._one_of_each(generator) for _ in range(crops)])
         batches: list[Indices] = []
         for duration in np.unique(self._frames[drawn]):
             own = generator.permutation(drawn[self._frames[drawn] == duration])
-            count = max(1, round(len(own) / max(2, frames_per_batch // int(duration))))
-            batches += [batch for batch in np.array_split(own, count) if len(batch) > 1]
+            count = round(len(own) / max(2, frames_per_batch // int(duration)))
+            count = min(max(1, count), len(own) // 2)
+            batches += np.array_split(own, count) if count else []
+        if not batches:
+            raise UserError("no two training segments of one duration: the data is too little to train on")
         return [batches[i] for i in generator.permutation(len(batches))]
 
     def _one_of_each(self, generator: np.random.Generator) -> Indices:

@@ -16,7 +16,7 @@ from imlkd.config import bounded
 from imlkd.distillation.batch import DistillationBatch
 from imlkd.distillation.objective import Objective
 from imlkd.errors import UserError
-from imlkd.files import atomic_write_text, make_dir
+from imlkd.files import atomic_write_text, make_dir, os_errors
 from imlkd.models.speaker_model import SpeakerModel
 from imlkd.progress import Progress
 from imlkd.training.checkpoint import restore_checkpoint, save_checkpoint
@@ -86,7 +86,7 @@ class Trainer:
                 means = self._epoch(epoch)
                 seconds += time.perf_counter() - started
                 entry = {"epoch": epoch + 1, "seconds": round(seconds, 2), **means}
-                with open(log, "a", encoding="utf-8") as stream:
+                with os_errors(log), open(log, "a", encoding="utf-8") as stream:
                     stream.write(json.dumps(entry) + "\n")
                 save_checkpoint(self.folder, self.made_from, epoch + 1, seconds, self.modules, self.optimizer)
                 note = " ".join(f"{name} {value:.3g}" for name, value in means.items())

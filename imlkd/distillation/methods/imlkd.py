@@ -46,12 +46,17 @@ class Imlkd(Method):
         self.config = config
 
     def views(self, batch: DistillationBatch) -> list[Tensor]:
+        """Without a weight the integrated input is left out: it would only change the batch statistics."""
+        if not self.config.weight_integrated:
+            return [batch.features]
         assert batch.gate is not None
         return [batch.features, gated(batch.features, batch.gate)]
 
     def terms(self, batch: DistillationBatch, logits: list[Tensor]) -> dict[str, Tensor]:
         assert batch.teacher_logits is not None and batch.teacher_logits_gated is not None
         plain = self._levels(logits[0], batch.teacher_logits, self.config.weight_input)
+        if len(logits) == 1:
+            return plain
         integrated = self._levels(logits[1], batch.teacher_logits_gated, self.config.weight_integrated)
         return plain | {f"{name}_ii": term for name, term in integrated.items()}
 
