@@ -12,6 +12,7 @@ import torch
 from imlkd.attribution.relevance import RelevanceConfig
 from imlkd.attribution.targets import KINDS, Explainer, join_convergence, write_targets
 from imlkd.config import load_config
+from imlkd.corpora.cuts import write_cuts
 from imlkd.done import DoneMarker
 from imlkd.errors import UserError
 from imlkd.features.fbank import FRAMES_PER_SECOND
@@ -104,8 +105,7 @@ def attach_to_cuts(out: Path, cuts: Path) -> None:
     for cut in attached:
         for array in (cut.relevance.array, cut.embedding):
             array.storage_path = str((out / "arrays" / "targets.h5").absolute())
-    with _with_suffix(out / "cuts.jsonl.gz", ".jsonl.gz") as temporary:
-        CutSet.from_cuts(attached).to_file(temporary)
+    write_cuts(attached, out / "cuts.jsonl.gz")
 
 
 @contextlib.contextmanager
