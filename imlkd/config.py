@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
+from yaml.constructor import SafeConstructor
 
 from imlkd.errors import UserError
 from imlkd.files import atomic_write_text
@@ -49,7 +50,8 @@ def load_config(cls: type[T], path: Path | str | None, overrides: typing.Sequenc
         key, separator, text = override.partition("=")
         if not separator:
             raise UserError(f"override {override!r}: expected key=value")
-        config = _replaced(config, key.split("."), _parse(text, override), f"override {override!r}")
+        where = f"override {override!r}"
+        config = _replaced(config, key.split("."), _parse(text, where), where)
     return config
 
 
@@ -112,7 +114,7 @@ def _mapping(cls: type[Any], root: yaml.Node | None, path: Path) -> dict[str, An
             values[key] = inner(**_mapping(inner, value_node, path))
             continue
         try:
-            loaded = yaml.safe_load(yaml.serialize(value_node))
+            loaded = SafeConstructor().construct_document(value_node)
         except (yaml.YAMLError, ValueError) as error:  # a tag of a stranger's class, a date that is none
             raise UserError(f"{where}: {key}: not a plain value") from error
         values[key] = _checked(cls, key, loaded, where)

@@ -56,7 +56,7 @@ def read_table(
     table: dict[str, str] = {}
     previous = ""
     for number, line in read_lines(path):
-        key, _, rest = line.partition(" ") if "\t" not in line else _split_first(line)
+        key, rest = [*re.split(r"[ \t]", line, maxsplit=1), ""][:2]
         count = 1 + len(rest.split())
         if not key or not rest.strip():
             raise UserError(f"{path}:{number}: expected an id and a value, found {line[:60]!r}: mend the line")
@@ -71,11 +71,6 @@ def read_table(
     if not table:
         raise UserError(f"{path}: empty file: expected at least one line")
     return table
-
-
-def _split_first(line: str) -> tuple[str, str, str]:
-    parts = line.split(None, 1)
-    return (parts[0] if parts else "", " ", parts[1] if len(parts) > 1 else "")
 
 
 def sort_ids(ids: Any) -> list[str]:
@@ -112,7 +107,8 @@ class ArkWriter:
 
     def write(self, key: str, array: npt.ArrayLike) -> None:
         """Append one entry; ``array`` is 1-D or 2-D and finite, ``key`` new and without white space."""
-        values = np.ascontiguousarray(array, dtype="<f4")
+        with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, and is refused
+            values = np.ascontiguousarray(array, dtype="<f4")
         if values.ndim not in (1, 2):
             raise ValueError(f"{key}: expected a vector or a matrix, got shape {values.shape}")
         if key in self._places or not key or re.search(r"[ \t-\r]", key):
