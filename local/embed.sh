@@ -25,6 +25,7 @@ what="$(basename "$model"), $(basename "$data")"
 status=0
 imlkd marker check "$dir/.done" --name "stage 5 ($what)" --from "$model/final.pt" --from "$model/model.yaml" \
   --data "$data" --table wav.scp --table segments --table utt2spk --code imlkd.models.extraction \
+  --code imlkd.scoring.speaker_means \
   --force "$force" || status=$?
 [ $status -eq 3 ] || exit $status
 
