@@ -14,6 +14,10 @@ case ":${PYTHONPATH:-}:" in
   *":$IMLKD_ROOT:"*) ;;
   *) export PYTHONPATH="$IMLKD_ROOT${PYTHONPATH:+:$PYTHONPATH}" ;;
 esac
+if [ -z "${IMLKD_HOLD_INTERRUPT+x}" ]; then # coreutils 8.31 and later know how
+  export IMLKD_HOLD_INTERRUPT=
+  ! env --block-signal=INT true 2>/dev/null || IMLKD_HOLD_INTERRUPT="env --block-signal=INT"
+fi
 if [ -z "${IMLKD_PYTHON:-}" ]; then
   "$IMLKD_ROOT/utils/make_venv.sh" || { echo "path.sh: no environment: see the message above" >&2; return 1 2>/dev/null || exit 1; }
   export IMLKD_PYTHON="$IMLKD_ROOT/.venv/bin/python"

@@ -75,12 +75,17 @@ for option in corpus train test trials train_cuts test_cuts voxceleb1 voxceleb_t
 done
 
 log() { echo "$(date '+%H:%M:%S') $*"; }
-wanted() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
+wanted() { at="stage $1" && [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
+at="the checks"
+trap 'trap "" INT; echo "$0: interrupted in $at: run the same command again to go on" >&2; exit 130' INT
 
 imlkd recipe check --corpus "$corpus" --stage "$stage" --stop-stage "$stop_stage" --nj "$nj" \
   --teacher "$teacher" --methods "$methods" --conf "$conf" --exp "$exp" --data "$data"
 exec 8>"$exp/.lock"
 flock -n 8 || { echo "$0: another run is at work in $exp: wait for it, or choose another --exp" >&2; exit 1; }
+# Runs with an --exp of their own may share the data: one prepares them, the others wait here.
+exec 7>"$data/.lock"
+flock -n 7 || { log "another run prepares $data: waiting for it"; flock 7; }
 
 if wanted 0; then
   log "stage 0: corpus $corpus"
@@ -113,6 +118,8 @@ if wanted 1; then
       --force "$force" "$data/$set"
   done
 fi
+
+exec 7>&-
 
 if wanted 2; then
   log "stage 2: teacher $teacher"
@@ -151,7 +158,7 @@ fi
 
 if wanted 7; then
   log "stage 7: report"
-  local/report.sh --command "$command_line" "$data/$corpus.sets.yaml" "$data" "$exp" \
+  local/report.sh --command "$command_line" --force "$force" "$data/$corpus.sets.yaml" "$data" "$exp" \
     "$teacher_dir" "${students[@]}"
 fi
 log "done"

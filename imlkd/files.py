@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -51,6 +52,29 @@ def temporary_name(path: Path | str) -> Path:
     """Where ``path`` is written before it is renamed: hidden, in the same folder, one per process."""
     path = Path(path)
     return path.with_name(f".{path.name}.tmp{os.getpid()}")
+
+
+def remove_leftovers(folder: Path | str) -> None:
+    """Remove what killed processes left of atomic writes in ``folder`` and below; those of live processes stay.
+
+    Only for one who knows that no process of another machine writes there: process numbers are this machine's.
+    """
+    for root, _, names in os.walk(folder):
+        for name in names:
+            match = re.fullmatch(r"\..+\.tmp(\d+)(\.\w+)*", name)
+            if match and not process_lives(int(match[1])):
+                Path(root, name).unlink(missing_ok=True)
+
+
+def process_lives(number: int) -> bool:
+    """Whether this machine has a process of this number."""
+    try:
+        os.kill(number, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 @contextlib.contextmanager

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import tempfile
 from pathlib import Path
 
 from imlkd.errors import UserError
-from imlkd.files import atomic_write_text, make_dir
+from imlkd.files import make_dir, os_errors
 
 LAST_STAGE = 7
 CORPORA = ("minivox", "kaldi", "voxceleb")
@@ -31,6 +31,5 @@ def check_folders(conf: Path, outputs: list[Path]) -> None:
         raise UserError(f"{conf}: no such folder of configurations: see --conf")
     for folder in outputs:
         make_dir(folder)
-        probe = folder / f".writable.{os.getpid()}"
-        atomic_write_text(probe, "")
-        probe.unlink()
+        with os_errors(folder), tempfile.TemporaryFile(dir=folder, prefix=".tmp"):
+            pass

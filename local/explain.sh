@@ -25,6 +25,8 @@ data=$2
 dir=$3
 set_name=$(basename "$data")
 
+[ -f "$teacher/.done" ] || { echo "$0: $teacher: no finished teacher: run stage 2 first (./run.sh --stage 2)" >&2; exit 1; }
+[ -f "$data/.done.features" ] || { echo "$0: $data: no finished features: run stage 1 first (./run.sh --stage 1)" >&2; exit 1; }
 status=0
 imlkd marker check "$dir/.done" --name "stage 3 ($set_name)" --from "$teacher/final.pt" --from "$teacher/model.yaml" \
   --from "$teacher/speakers" --data "$data" --from "$conf" \

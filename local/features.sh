@@ -42,7 +42,9 @@ for kind in feats vad; do
   for job in $(seq "$nj"); do parts+=("$data/features/$kind.$job.scp"); done
   imlkd join-scp "$data/$kind.scp" "${parts[@]}"
 done
-sort "$data"/features/utt2num_frames.* > "$data/.utt2num_frames.new"
+counts=()
+for job in $(seq "$nj"); do counts+=("$data/features/utt2num_frames.$job"); done
+sort "${counts[@]}" > "$data/.utt2num_frames.new"
 mv "$data/.utt2num_frames.new" "$data/utt2num_frames"
 imlkd features "$data" "$data" --config "$conf" --save-config "$data/features.yaml"
 imlkd marker write "$data/.done.features" --output "$data/feats.scp" --output "$data/vad.scp" \

@@ -23,6 +23,7 @@ Leaves final.pt, model.yaml, config.yaml and speakers in <teacher-dir>."
 data=$1
 dir=$2
 
+[ -f "$data/.done.features" ] || { echo "$0: $data: no finished features: run stage 1 first (./run.sh --stage 1)" >&2; exit 1; }
 if [ "$teacher" = own ]; then
   made_from=(--from "$conf/teacher.yaml" --code imlkd.training.teacher)
   work=(train-teacher "$data" "$dir" --config "$conf/teacher.yaml")

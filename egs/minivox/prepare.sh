@@ -23,12 +23,14 @@ imlkd marker check "$data/.done.minivox" --name "stage 0 (minivox)" --from "$con
 
 imlkd minivox --config "$conf/corpus.yaml" --out "$data" --nj "$nj"
 outputs=()
+cuts=()
 for set in minivox_teacher_train minivox_train minivox_test; do
   utils/validate_data_dir.sh --no-text --no-feats "$data/$set"
-  imlkd data to-cuts "$data/$set" "$data/manifests/$set.jsonl.gz"
+  cuts+=("$data/$set" "$data/manifests/$set.jsonl.gz")
   outputs+=(--output "$data/$set/wav.scp" --output "$data/$set/utt2spk" --output "$data/$set/spk2utt"
     --output "$data/manifests/$set.jsonl.gz")
 done
+imlkd data to-cuts "${cuts[@]}"
 imlkd recipe write-sets "$data/minivox.sets.yaml" --train minivox_train --teacher minivox_teacher_train \
   --list minivox_test/trials
 imlkd marker write "$data/.done.minivox" "${outputs[@]}" --output "$data/minivox_test/trials" \

@@ -101,18 +101,20 @@ def check(
 
 
 @data.command("to-cuts")
-@click.argument("data_dir", type=PATH)
-@click.argument("cuts", type=PATH)
+@click.argument("pairs", metavar="DATA_DIR CUTS [DATA_DIR CUTS]...", nargs=-1, required=True, type=PATH)
 @click.option("--allow-pipes", is_flag=True, help="Run the commands that wav.scp holds.")
-def to_cuts(data_dir: Path, cuts: Path, allow_pipes: bool) -> None:
-    """Write the utterances of DATA_DIR as Lhotse cuts to CUTS (.jsonl.gz)."""
+def to_cuts(pairs: tuple[Path, ...], allow_pipes: bool) -> None:
+    """Write the utterances of each DATA_DIR as Lhotse cuts to the CUTS behind it (.jsonl.gz)."""
     from imlkd.corpora.cuts import to_cuts as convert
     from imlkd.corpora.cuts import write_cuts
     from imlkd.corpora.kaldi_dir import read_data_dir
 
-    converted = convert(read_data_dir(data_dir), allow_pipes)
-    write_cuts(converted, cuts)
-    click.echo(f"{cuts}: {len(converted)} cuts")
+    if len(pairs) % 2:
+        raise click.UsageError(f"{pairs[-1]}: name a file for the cuts behind each data directory")
+    for data_dir, cuts in zip(pairs[::2], pairs[1::2], strict=True):
+        converted = convert(read_data_dir(data_dir), allow_pipes)
+        write_cuts(converted, cuts)
+        click.echo(f"{cuts}: {len(converted)} cuts")
 
 
 @data.command("from-cuts")

@@ -23,8 +23,6 @@ def features(
     save_config: Path | None, print_sample_rate: bool,
 ) -> None:
     """Compute log-mel features and speech activity of DATA_DIR into OUT (feats.JOB.ark, vad.JOB.ark, their scp)."""
-    import torch
-
     from imlkd.config import load_config
     from imlkd.config import save_config as save
     from imlkd.features.extract import FeaturesConfig, extract_features
@@ -36,6 +34,8 @@ def features(
     if save_config is not None:
         save(settings, save_config)
         return
+    import torch
+
     torch.set_num_threads(1)  # the jobs are the parallelism
     count = extract_features(data_dir, settings, out, job, progress, allow_pipes)
     click.echo(f"{out}: {count} utterances")

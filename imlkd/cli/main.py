@@ -28,6 +28,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "join-scp": ("imlkd.cli.marker", "join_scp", "Join the scp files of parallel jobs."),
 }
 
+INTERRUPTED = "imlkd: interrupted: run the same command again to go on"
+
 
 class LazyGroup(click.Group):
     """Imports a command's module when that command is called, not before."""
@@ -59,8 +61,11 @@ def main() -> None:
 
 def run() -> None:
     """Entry point: user errors become one line, an interrupt leaves with the shell's status 130."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    sys.unraisablehook = _unraisable
     try:
+        signal.signal(signal.SIGTERM, _interrupt)
+        signal.signal(signal.SIGINT, _interrupt)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # which utils/imlkd has held back
         # Outside click's standalone mode a command's Exit comes back as the return value.
         sys.exit(main(prog_name="imlkd", standalone_mode=False))
     except click.ClickException as error:
@@ -70,7 +75,7 @@ def run() -> None:
         _say(f"imlkd: error: {error}")
         sys.exit(1)
     except (KeyboardInterrupt, click.Abort):
-        _say("imlkd: interrupted: run the same command again to go on")
+        _say(INTERRUPTED)
         sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -80,6 +85,8 @@ def run() -> None:
             raise
         _say(f"imlkd: error: the package {error.name} is missing: pip install 'imlkd[train]', or use path.sh")
         sys.exit(1)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback while the interpreter is taken down
 
 
 def _say(line: str) -> None:
@@ -87,7 +94,22 @@ def _say(line: str) -> None:
 
 
 def _interrupt(number: int, frame: object) -> None:
+    """The first signal unwinds, so that nothing half-written stays; a second one ends the process at once."""
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, _leave)
     raise KeyboardInterrupt
+
+
+def _leave(number: int, frame: object) -> None:
+    os._exit(130)
+
+
+def _unraisable(raised: sys.UnraisableHookArgs) -> None:
+    """Where Python would print and forget an exception (in a destructor), an interrupt still ends the process."""
+    if isinstance(raised.exc_value, KeyboardInterrupt):
+        _say(INTERRUPTED)
+        os._exit(130)
+    sys.__unraisablehook__(raised)
 
 
 if __name__ == "__main__":

@@ -45,6 +45,7 @@ def check(
 ) -> None:
     """Leave with 0 when MARKER is up to date, else say why, remove it, and leave with 3."""
     from imlkd.done import DATA_TABLES, DoneMarker, Recipe
+    from imlkd.files import remove_leftovers
 
     pairs = dict(value.split("=", 1) for value in values)
     made_from = Recipe(list(files), list(data), pairs, list(code), tables or DATA_TABLES).digests()
@@ -54,6 +55,7 @@ def check(
         click.echo(f"{name}: up to date")
         return
     click.echo(f"{name}: {reason}")
+    remove_leftovers(path.parent)
     stage.begin(made_from, anew=force == "true")
     raise click.exceptions.Exit(STALE)
 

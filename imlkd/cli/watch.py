@@ -28,22 +28,20 @@ def watch(label: str, log_dir: Path, name: str, command: tuple[str, ...]) -> Non
     from imlkd.progress import Bar, read_progress
 
     make_dir(log_dir)
-    for stale in log_dir.glob(f"{name}.*.progress"):
-        stale.unlink(missing_ok=True)
+    for pattern in (f"{name}.*.progress", f".{name}.*.progress.tmp*"):
+        for stale in log_dir.glob(pattern):
+            stale.unlink(missing_ok=True)
     started = time.time()
-    bar = None
-    with _patient(command) as child:
-        while True:
+    with contextlib.ExitStack() as stack:
+        bar: Bar | None = None
+        child = stack.enter_context(_patient(command))
+        while child.returncode is None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(0.3)
             count, total, note = read_progress(sorted(log_dir.glob(f"{name}.*.progress")))
             if total:
-                bar = bar or Bar(label, total)
+                bar = bar or stack.enter_context(contextlib.closing(Bar(label, total)))
                 bar.set(count, total, note)
-            if child.returncode is not None:
-                break
-    if bar is not None:
-        bar.close()
     if child.returncode:
         _explain_failure(log_dir, name, started)
         raise click.exceptions.Exit(child.returncode if child.returncode > 0 else 128 - child.returncode)
@@ -53,12 +51,15 @@ def watch(label: str, log_dir: Path, name: str, command: tuple[str, ...]) -> Non
 def _patient(command: tuple[str, ...]) -> Iterator[subprocess.Popen[bytes]]:
     """Start; on an interrupt pass it on and wait, so that no job outlives the recipe."""
     try:
-        child = subprocess.Popen(command)
+        # The jobs hold run.sh's lock too: should they outlive it, no other run gets between them.
+        child = subprocess.Popen(command, close_fds=False)
     except OSError as error:
         raise UserError(f"{command[0]}: does not start ({error.strerror}): check --cmd, or cmd.sh") from error
     try:
         yield child
     except BaseException:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(3)  # a Ctrl-C has reached the jobs as well: they put their things in order
         child.send_signal(signal.SIGTERM)
         child.wait()
         raise

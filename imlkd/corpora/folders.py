@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from imlkd.files import make_dir, os_errors
+from imlkd.files import make_dir, os_errors, process_lives
 
 _PREFIX = ".staging.tmp"
 
@@ -54,15 +54,5 @@ def install(staged: Path, final: Path) -> None:
 def _remove_leftovers(parent: Path) -> None:
     for folder in parent.glob(f"{_PREFIX}*"):
         number = folder.name.removeprefix(_PREFIX)
-        if number.isdigit() and not _alive(int(number)):
+        if number.isdigit() and not process_lives(int(number)):
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

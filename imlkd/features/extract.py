@@ -7,7 +7,6 @@ from pathlib import Path
 
 from imlkd.features.activity import ActivityConfig, speech_frames
 from imlkd.features.fbank import FbankConfig, LogMel
-from imlkd.features.speech import SpeechReader
 from imlkd.files import make_dir
 from imlkd.kaldi_io import ArkWriter, write_table
 from imlkd.progress import Progress
@@ -25,6 +24,8 @@ def extract_features(
     data_dir: Path, config: FeaturesConfig, out: Path, job: int, progress: Path | None, allow_pipes: bool = False
 ) -> int:
     """Write ``feats.JOB`` (T, bins) and ``vad.JOB`` (T,), ark and scp, and ``utt2num_frames.JOB``; returns a count."""
+    from imlkd.features.speech import SpeechReader
+
     reader = SpeechReader(data_dir, config.fbank.sample_rate, allow_pipes)
     frontend = LogMel(config.fbank)
     names = reader.names

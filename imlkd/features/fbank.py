@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from imlkd.config import bounded
 from imlkd.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor  # reading a configuration need not cost the import of torch
 
 FRAMES_PER_SECOND = 100
 INT16_SCALE = 32768.0  # Kaldi computes on 16-bit integers; stored features equal compute-fbank-feats

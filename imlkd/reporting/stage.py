@@ -18,7 +18,7 @@ DET_POINTS = 200
 
 
 def write_report(sets_path: Path, data: Path, exp: Path, models: list[Path], command: str) -> str:
-    """Write ``exp/RESULTS.md`` and ``report/`` of each model; returns the table as text."""
+    """Write ``exp/RESULTS.md``, ``report/`` of each model and ``exp/results.txt``; returns the table as text."""
     sets = read_sets(sets_path)
     results = rows_of(models, sets.lists)
     hashes = {name: data_hash(data / name) for name in dict.fromkeys([sets.teacher, sets.train, *sets.tests])}
@@ -29,7 +29,9 @@ def write_report(sets_path: Path, data: Path, exp: Path, models: list[Path], com
         atomic_write_text(folder / "report" / "row.md", markdown_table(["trials", *COLUMNS], rows) + "\n")
         for name in sets.lists:
             _write_det(folder, data, name)
-    return f"{printed(results)}\n\nalso in {exp / 'RESULTS.md'}"
+    table = f"{printed(results)}\n\nalso in {exp / 'RESULTS.md'}"
+    atomic_write_text(exp / "results.txt", f"{table}\n")
+    return table
 
 
 def _write_det(folder: Path, data: Path, name: str) -> None:
