@@ -10,12 +10,15 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+# One thread, and none that spins while it waits: the machine is shared. Before numpy and torch are imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import numpy as np
 import pytest
 import soundfile
 
 from imlkd.config import save_config
-from imlkd.features.fbank import FbankConfig
 from imlkd.kaldi_io import join_scps, write_table
 
 ROOT = Path(__file__).parents[1]
@@ -73,6 +76,7 @@ def make_toy_corpus(folder: Path, speakers: int = 4, utterances: int = 4) -> Pat
     from imlkd.corpora.cuts import to_cuts, write_cuts
     from imlkd.corpora.kaldi_dir import read_data_dir
     from imlkd.features.extract import FeaturesConfig, extract_features
+    from imlkd.features.fbank import FbankConfig
 
     data, audio = folder / "toy", folder / "audio"
     audio.mkdir(parents=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,8 @@ def load_tensors(path: Path) -> Any:
     if not path.is_file():
         raise UserError(f"{path}: no such file: run the stage that makes it first")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # on a foreign file the reader warns before it raises
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever its parser meets on damaged bytes
         raise UserError(f"{path}: damaged or not a file of weights: remove it and run its stage again") from error
