@@ -83,7 +83,7 @@ def run() -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("imlkd"):
             raise
-        _say(f"imlkd: error: the package {error.name} is missing: pip install 'imlkd[train]', or use path.sh")
+        _say(f"imlkd: error: the package {error.name} is missing: `pip install '.[train]'` in the checkout, or path.sh")
         sys.exit(1)
     finally:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback while the interpreter is taken down

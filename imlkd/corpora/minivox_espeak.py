@@ -42,7 +42,7 @@ def loader() -> Any:
         import espeakng_loader
     except ImportError as error:
         raise UserError(
-            "the package espeakng-loader, which speaks the built-in corpus, is missing: pip install 'imlkd[minivox]'"
+            "the package espeakng-loader, which speaks the built-in corpus, is missing: pip install espeakng-loader"
         ) from error
     return espeakng_loader
 
