@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,6 @@ from imlkd.errors import UserError
 from imlkd.features.fbank import FRAMES_PER_SECOND
 from imlkd.features.segments import Segment, read_segments
 from imlkd.features.speech import SpeechReader
-from imlkd.files import atomic_path, make_dir
 from imlkd.kaldi_io import join_scps, read_scp_arrays, read_table, sort_ids
 from imlkd.models.store import load_model
 
@@ -83,41 +80,28 @@ def join_jobs(out: Path, cuts: Path, nj: int) -> str:
 
 def attach_to_cuts(out: Path, cuts: Path) -> None:
     """``out/cuts.jsonl.gz``: a cut for each segment, its relevance (TemporalArray) and embedding (Array) attached."""
-    from lhotse import CutSet, NumpyHdf5Writer
+    from lhotse import CutSet
+
+    from imlkd.attribution.arrays import ArrayWriter
 
     whole = {cut.id: cut for cut in CutSet.from_file(cuts)}
     arrays = {kind: read_scp_arrays(out / f"{kind}.scp") for kind in ("relevance", "embedding")}
     attached = []
-    make_dir(out / "arrays")
-    with _with_suffix(out / "arrays" / "targets.h5", ".h5") as temporary:
-        with NumpyHdf5Writer(temporary) as writer:
-            for segment in read_segments(out / "segments"):
-                cut = _segment_cut(whole[segment.utterance], segment)
-                cut.relevance = writer.store_array(
-                    f"{segment.id}-relevance",
-                    arrays["relevance"][segment.id],
-                    frame_shift=1 / FRAMES_PER_SECOND,
-                    temporal_dim=0,
-                    start=cut.start,
-                )
-                cut.embedding = writer.store_array(f"{segment.id}-embedding", arrays["embedding"][segment.id])
-                attached.append(cut)
-    for cut in attached:
-        for array in (cut.relevance.array, cut.embedding):
-            array.storage_path = str((out / "arrays" / "targets.h5").absolute())
+    with ArrayWriter(out / "arrays" / "targets.h5") as writer:
+        for segment in read_segments(out / "segments"):
+            if segment.utterance not in whole:
+                raise UserError(f"{cuts}: holds no cut {segment.utterance}: run stage 0 again (--stage 0 --force true)")
+            cut = _segment_cut(whole[segment.utterance], segment)
+            cut.relevance = writer.store_array(
+                f"{segment.id}-relevance",
+                arrays["relevance"][segment.id],
+                frame_shift=1 / FRAMES_PER_SECOND,
+                temporal_dim=0,
+                start=cut.start,
+            )
+            cut.embedding = writer.store_array(f"{segment.id}-embedding", arrays["embedding"][segment.id])
+            attached.append(cut)
     write_cuts(attached, out / "cuts.jsonl.gz")
-
-
-@contextlib.contextmanager
-def _with_suffix(path: Path, suffix: str) -> Iterator[Path]:
-    """As ``atomic_path``, for writers that go by a file's suffix."""
-    with atomic_path(path) as temporary:
-        written = temporary.with_name(temporary.name + suffix)
-        try:
-            yield written
-            written.rename(temporary)
-        finally:
-            written.unlink(missing_ok=True)
 
 
 def _segment_cut(cut: Any, segment: Segment) -> Any:
