@@ -10,12 +10,20 @@ help_message="Usage: $0 [--dev] | --check PYTHON
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$root/.venv
 version_test='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
+version_print='import sys; print(*sys.version_info[:2], sep=".")'
 
 die() { echo "make_venv.sh: $*" >&2; exit 1; }
 
 check_python() {
   "$1" -c '' 2>/dev/null || die "$1: not a Python that starts: set IMLKD_PYTHON to one, or unset it"
-  "$1" -c "$version_test" || die "$1 is Python $("$1" -c 'import sys; print(*sys.version_info[:2], sep=".")'): 3.11 to 3.13 is needed (3.11 is the tested one)"
+  "$1" -c "$version_test" || die "$1 is Python $("$1" -c "$version_print"): 3.11 to 3.13 is needed (3.11 is the tested one)"
+  say_untested "$1"
+}
+
+say_untested() {
+  local version
+  version=$("$1" -c "$version_print")
+  [ "$version" = 3.11 ] || echo "make_venv.sh: $1 is Python $version; 3.11 is the tested one" >&2
 }
 
 find_python() {
@@ -41,6 +49,7 @@ install() { # stamp-name requirements-file...
   if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
     local python
     python=$(find_python)
+    say_untested "$python"
     echo "setting up $venv with $("$python" --version) (once; needs about 5.5 GB)" >&2
     rm -rf "$venv"
     "$python" -m venv "$venv" || die "$venv: could not be made: does $python have its venv module (Debian: apt install python3-venv)?"

@@ -77,6 +77,8 @@ def prepare(
         raise UserError("--train or --train-cuts: give one of them (a Kaldi data directory, or Lhotse cuts)")
     if not test and not test_cuts:
         raise UserError("--test or --test-cuts: give at least one set of other speakers")
+    if sets_file is not None and not trials:
+        raise UserError("--trials: give at least one list of trials, a recipe has nothing to score without")
     training, tests = [*train, *train_cuts][0], [*test, *test_cuts]
     prepare_corpus(training, tests, trials, out, sample_rate, allow_pipes, nj, bad_list, sets_file, click.echo)
 
