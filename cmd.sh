@@ -7,21 +7,23 @@
 # passes over those it has no use for, so the same line works in both places. The repository and its data have to lie on
 # a disk that all nodes see.
 #
-#   train_cmd    training, also explaining the teacher and distilling: few long jobs, best on a GPU
-#   extract_cmd  embeddings: many independent jobs
-#   score_cmd    scoring trials: short jobs on CPUs
+#   train_cmd    teacher and students: few long jobs
+#   extract_cmd  features, explaining the teacher, embeddings: many independent jobs
+#   score_cmd    scoring trials: short jobs
+#
+# All of it runs on CPUs; no stage uses a GPU yet.
 
 train_cmd=run.pl
 extract_cmd=run.pl
 score_cmd=run.pl
 
 # Slurm:
-# train_cmd="slurm.pl --gpu 1 --mem 16G"
+# train_cmd="slurm.pl --mem 16G"
 # extract_cmd="slurm.pl --mem 4G"
 # score_cmd="slurm.pl --mem 4G"
 
 # Grid engine:
-# train_cmd="queue.pl --gpu 1 --mem 16G"
+# train_cmd="queue.pl --mem 16G"
 # extract_cmd="queue.pl --mem 4G"
 # score_cmd="queue.pl --mem 4G"
 
