@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from imlkd.errors import UserError
 
-_REMEDY = {
+REMEDY = {
     errno.ENOSPC: "no space left on the device: free some, then run the same command again",
     errno.EDQUOT: "the disk quota is used up: free some space, then run the same command again",
     errno.EFBIG: "the file-size limit is reached: raise it (`ulimit -f`), then run the same command again",
@@ -33,11 +33,11 @@ def os_errors(path: Path | str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _REMEDY:
+        if error.errno not in REMEDY:
             raise
         named = Path(error.filename) if isinstance(error.filename, str) else Path(path)
         place = path if ".tmp" in named.name else named
-        raise UserError(f"{place}: {_REMEDY[error.errno]}") from error
+        raise UserError(f"{place}: {REMEDY[error.errno]}") from error
 
 
 def make_dir(path: Path | str) -> Path:

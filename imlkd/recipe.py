@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import tempfile
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from imlkd.errors import UserError
@@ -33,3 +35,20 @@ def check_folders(conf: Path, outputs: list[Path]) -> None:
         make_dir(folder)
         with os_errors(folder), tempfile.TemporaryFile(dir=folder, prefix=".tmp"):
             pass
+
+
+def check_packages() -> None:
+    """UserError when torch and torchaudio are no pair, or a package of [train] is missing or broken."""
+    for name in ("torch", "torchaudio", "lhotse", "kaldiio", "captum", "h5py"):
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # a wrong pair raises RuntimeError or OSError, a missing package ImportError
+            try:
+                installed = f"torch {version('torch')}, torchaudio {version('torchaudio')}"
+            except PackageNotFoundError:
+                installed = "torch or torchaudio is not installed"
+            detail = " ".join(str(error).split())[:120]
+            raise UserError(
+                f"package {name} does not load ({detail}); {installed}:"
+                " install torch==2.11.0 torchaudio==2.11.0 together, or unset IMLKD_PYTHON to use .venv"
+            ) from error

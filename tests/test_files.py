@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from imlkd.errors import UserError
 from imlkd.files import (
-    _REMEDY,
+    REMEDY,
     atomic_open,
     atomic_path,
     atomic_write_text,
@@ -67,13 +67,13 @@ def test_full_disk_names_the_file_and_keeps_the_old_one(tmp_path: Path, file_siz
     assert path.stat().st_size == 1000
 
 
-@pytest.mark.parametrize("number", sorted(_REMEDY))
+@pytest.mark.parametrize("number", sorted(REMEDY))
 def test_each_os_error_becomes_one_line_with_a_remedy(tmp_path: Path, number: int) -> None:
     path = tmp_path / "file"
     for error in (OSError(number, "x"), OSError(number, "x", str(temporary_name(path)))):
         with pytest.raises(UserError) as caught, os_errors(path):
             raise error
-        assert str(caught.value) == f"{path}: {_REMEDY[number]}"
+        assert str(caught.value) == f"{path}: {REMEDY[number]}"
     with pytest.raises(UserError, match="^/another: "), os_errors(path):
         raise OSError(number, "x", "/another")
 

@@ -1,12 +1,16 @@
 """Checks of run.sh's own options."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from imlkd.errors import UserError
-from imlkd.recipe import check_folders, check_stages
+from imlkd.recipe import check_folders, check_packages, check_stages
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize(
@@ -60,3 +64,38 @@ def test_a_result_folder_that_is_not_writable(tmp_path: Path) -> None:
     (tmp_path / "exp").mkdir(mode=0o500)
     with pytest.raises(UserError, match="permission denied: choose another folder"):
         check_folders(tmp_path, [tmp_path / "exp"])
+
+
+def test_these_packages_fit() -> None:
+    check_packages()
+
+
+@pytest.mark.parametrize(
+    ("package", "source", "words"),
+    [
+        (
+            "torchaudio",
+            "raise RuntimeError('compiled with different\\nCUDA versions')",
+            "(compiled with different CUDA v",
+        ),
+        ("torchaudio", "raise OSError('undefined symbol')", "(undefined symbol)"),
+        ("torch", "raise ImportError('libc10.so: cannot open')", "(libc10.so: cannot open)"),
+        ("captum", "raise ModuleNotFoundError('No module named captum', name='captum')", "(No module named captum)"),
+    ],
+)
+def test_a_pair_that_does_not_fit(tmp_path: Path, package: str, source: str, words: str) -> None:
+    """A package of that name, in front of the installed one, that fails as a wrong pair does."""
+    (tmp_path / f"{package}.py").write_text(source)
+    options = {"corpus": "minivox", "stage": 0, "stop-stage": 7, "nj": 1, "teacher": "own", "methods": "none"}
+    options |= {"conf": ROOT / "egs/minivox/conf", "exp": tmp_path / "exp", "data": tmp_path / "data"}
+    arguments = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
+    run = subprocess.run(
+        [sys.executable, "-m", "imlkd.cli.main", "recipe", "check", *arguments],
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 1 and len(run.stderr.splitlines()) == 1
+    assert run.stderr.startswith(f"imlkd: error: package {package} does not load {words}")
+    assert "torch 2." in run.stderr and "install torch==2.11.0 torchaudio==2.11.0 together" in run.stderr

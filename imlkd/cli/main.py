@@ -11,6 +11,7 @@ import click
 
 from imlkd import __version__
 from imlkd.errors import UserError
+from imlkd.files import REMEDY
 
 # verb -> (module, attribute, one line for the overview)
 COMMANDS: dict[str, tuple[str, str, str]] = {
@@ -84,6 +85,11 @@ def run() -> None:
         if (error.name or "").startswith("imlkd"):
             raise
         _say(f"imlkd: error: the package {error.name} is missing: `pip install '.[train]'` in the checkout, or path.sh")
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in REMEDY:
+            raise
+        _say(f"imlkd: error: {error.filename or 'standard output'}: {REMEDY[error.errno]}")
         sys.exit(1)
     finally:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback while the interpreter is taken down

@@ -28,12 +28,13 @@ def check(
     corpus: str, stage: str, stop_stage: str, nj: str, teacher: str, methods: str, conf: Path, exp: Path, data: Path
 ) -> None:
     """Refuse a run that cannot work before it has computed anything."""
-    from imlkd.recipe import check_folders, check_stages
-    from imlkd.training.check import check_packages, check_recipe
+    from imlkd.recipe import check_folders, check_packages, check_stages
 
     check_stages(corpus, stage, stop_stage, nj)
     check_folders(conf, [exp, data])
     check_packages()
+    from imlkd.training.check import check_recipe  # loads those packages
+
     check_recipe(teacher, methods, conf)
 
 

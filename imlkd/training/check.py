@@ -25,26 +25,6 @@ CONFIGS: Mapping[str, type[Any]] = {
 }
 
 
-def check_packages() -> None:
-    """UserError when torch and torchaudio are no pair, or a package of [train] is missing or broken."""
-    import importlib
-    from importlib.metadata import PackageNotFoundError, version
-
-    for name in ("torch", "torchaudio", "lhotse", "kaldiio", "captum", "h5py"):
-        try:
-            importlib.import_module(name)
-        except Exception as error:  # a wrong pair raises RuntimeError or OSError, a missing package ImportError
-            try:
-                installed = f"torch {version('torch')}, torchaudio {version('torchaudio')}"
-            except PackageNotFoundError:
-                installed = "torch or torchaudio is not installed"
-            detail = " ".join(str(error).split())[:120]
-            raise UserError(
-                f"package {name} does not load ({detail}); {installed}:"
-                " install torch==2.11.0 torchaudio==2.11.0 together, or unset IMLKD_PYTHON to use .venv"
-            ) from error
-
-
 def check_recipe(teacher: str, methods: str, conf: Path) -> None:
     """Read each ``conf/*.yaml`` that the recipe uses; UserError for the first that is wrong, or an unknown name."""
     check_teacher_name(teacher)

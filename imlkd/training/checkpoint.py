@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from imlkd.errors import UserError
 from imlkd.models.store import load_tensors, save_tensors
 
 NAME = "checkpoint.pt"
@@ -44,7 +45,9 @@ def restore_checkpoint(
     if not path.is_file():
         return 0, 0.0, "starting from scratch"
     state: dict[str, Any] = load_tensors(path)
-    if state.get("made_from") != made_from:
+    if not isinstance(state, dict) or "made_from" not in state:
+        raise UserError(f"{path}: no checkpoint of a training: remove it and run its stage again")
+    if state["made_from"] != made_from:
         return 0, 0.0, f"{path} belongs to another configuration or other data: starting from scratch"
     for name, module in modules.items():
         module.load_state_dict(state["modules"][name])

@@ -34,6 +34,7 @@ def load_pool(data_dir: Path, segments: list[Segment], classes: list[str]) -> Se
     utt2spk = read_table(data_dir / "utt2spk", fields=2)
     rxfilenames = read_table(data_dir / "feats.scp", fields=2)
     order = {speaker: i for i, speaker in enumerate(classes)}
+    last = {s.utterance: s for s in sorted(segments, key=lambda s: s.start + s.frames)}
     names = list(dict.fromkeys(segment.utterance for segment in segments))
     lacking = [name for name in names if name not in rxfilenames]
     if lacking:
@@ -43,6 +44,11 @@ def load_pool(data_dir: Path, segments: list[Segment], classes: list[str]) -> Se
     frames, offsets, total = [], {}, 0
     for name in names:
         matrix = read_array(rxfilenames[name])
+        if last[name].start + last[name].frames > len(matrix):
+            raise UserError(
+                f"{data_dir}/feats.scp: {last[name].id} ends behind its features ({len(matrix)} frames):"
+                " run stages 1 and 3 again"
+            )
         offsets[name], total = total, total + len(matrix)
         frames.append(matrix)
     labels = {name: order[utt2spk[name]] for name in names}

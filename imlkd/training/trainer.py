@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable
@@ -16,10 +15,10 @@ from imlkd.config import bounded
 from imlkd.distillation.batch import DistillationBatch
 from imlkd.distillation.objective import Objective
 from imlkd.errors import UserError
-from imlkd.files import atomic_write_text, make_dir, os_errors
 from imlkd.models.speaker_model import SpeakerModel
 from imlkd.progress import Progress
 from imlkd.training.checkpoint import restore_checkpoint, save_checkpoint
+from imlkd.training.log import TrainingLog
 from imlkd.training.sampling import Indices, SegmentPool
 from imlkd.training.schedule import one_cycle, ramp
 
@@ -46,7 +45,7 @@ MakeBatch = Callable[[Indices], DistillationBatch]
 
 
 class Trainer:
-    """Trains ``model`` with ``objective``; leaves a checkpoint after each epoch and ``log/train.jsonl``."""
+    """Trains ``model`` with ``objective``; leaves a checkpoint after each epoch, and a log."""
 
     def __init__(
         self,
@@ -77,29 +76,19 @@ class Trainer:
         config = self.config
         done, seconds, said = restore_checkpoint(self.folder, self.made_from, self.modules, self.optimizer)
         print(said, flush=True)
-        log = make_dir(self.folder / "log") / "train.jsonl"
-        self._trim(log, done)
+        log = TrainingLog(self.folder, done)
         with Progress(self.folder.name, config.epochs, self.progress) as progress:
             progress.update(done)
             for epoch in range(done, config.epochs):
                 started = time.perf_counter()
                 means = self._epoch(epoch)
                 seconds += time.perf_counter() - started
-                entry = {"epoch": epoch + 1, "seconds": round(seconds, 2), **means}
-                with os_errors(log), open(log, "a", encoding="utf-8") as stream:
-                    stream.write(json.dumps(entry) + "\n")
+                log.add({"epoch": epoch + 1, "seconds": round(seconds, 2), **means})
                 save_checkpoint(self.folder, self.made_from, epoch + 1, seconds, self.modules, self.optimizer)
                 note = " ".join(f"{name} {value:.3g}" for name, value in means.items())
                 print(f"epoch {epoch + 1}/{config.epochs} {note}", flush=True)
                 progress.update(1, note)
         return seconds
-
-    @staticmethod
-    def _trim(log: Path, done: int) -> None:
-        """Drop the lines of epochs that will be run again."""
-        lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
-        kept = [line for line in lines if line.startswith("{") and _epoch_of(line) <= done]
-        atomic_write_text(log, "".join(f"{line}\n" for line in kept))
 
     def _epoch(self, epoch: int) -> dict[str, float]:
         config = self.config
@@ -128,13 +117,6 @@ class Trainer:
             group["lr"] = config.learning_rate * one_cycle(share, config.warm_up)
         self.optimizer.step()
         return {"loss": loss.item(), **{name: term.item() for name, term in terms.items()}}
-
-
-def _epoch_of(line: str) -> float:
-    try:
-        return float(json.loads(line)["epoch"])
-    except (ValueError, KeyError, TypeError):
-        return math.inf
 
 
 def prepare_torch(threads: int, seed: int) -> None:

@@ -1,0 +1,236 @@
+"""The loop: it learns, resumes to the bit, and says what goes wrong."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+import torch
+
+from imlkd.distillation.batch import DistillationBatch
+from imlkd.distillation.method import Method
+from imlkd.distillation.methods.imlkd import Imlkd, ImlkdConfig
+from imlkd.distillation.methods.no_teacher import NoTeacher, NoTeacherConfig
+from imlkd.distillation.objective import Objective
+from imlkd.errors import UserError
+from imlkd.features.fbank import FbankConfig
+from imlkd.models.speaker_model import CosineHead
+from imlkd.models.tdnn import Tdnn, TdnnConfig
+from imlkd.training.sampling import Indices, SegmentPool
+from imlkd.training.trainer import Trainer, TrainingConfig, prepare_torch
+
+Make = Callable[..., SegmentPool]
+CONFIG = TrainingConfig(epochs=6, batch=2, learning_rate=0.01, threads=1, seed=3)
+
+
+class Projected(Imlkd):
+    """A method with a trainable projection, whose terms need its own state and random numbers."""
+
+    def __init__(self) -> None:
+        super().__init__(ImlkdConfig())
+        self.projection = torch.nn.Linear(3, 3)
+
+    def terms(self, batch: DistillationBatch, logits: list[torch.Tensor]) -> dict[str, torch.Tensor]:
+        return super().terms(batch, [self.projection(torch.dropout(view, 0.1, True)) for view in logits])
+
+
+class Interrupted(Exception):
+    pass
+
+
+def trainer(
+    pool: SegmentPool,
+    folder: Path,
+    config: TrainingConfig = CONFIG,
+    method: Method | None = None,
+    made_from: str = "x",
+    die_at: int | None = None,
+) -> Trainer:
+    """``die_at``: the number of the step that is not made any more."""
+    prepare_torch(config.threads, config.seed)
+    model = Tdnn(TdnnConfig(width=8, blocks=1, embedding_dim=6), FbankConfig(num_mel_bins=8))
+    model.head = CosineHead(6, ["s0", "s1", "s2"])
+    model.normalization.bin_mean.copy_(pool.frames.mean(0))
+    steps = 0
+
+    def batch(chosen: Indices) -> DistillationBatch:
+        nonlocal steps
+        if steps == die_at:
+            raise Interrupted
+        steps += 1
+        crops, labels = pool.crops(chosen), pool.classes(chosen)
+        logits = 5 * torch.nn.functional.one_hot(labels, 3).float()
+        return DistillationBatch(crops, labels, logits, 0.5 + 0.5 * torch.rand(crops.shape[:2]), logits)
+
+    objective = Objective(method or NoTeacher(NoTeacherConfig()), config.margin, config.scale)
+    return Trainer(config, model, objective, pool, batch, folder, made_from, folder / "progress")
+
+
+def log(folder: Path) -> list[dict[str, float]]:
+    lines = (folder / "log/train.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
+
+
+@pytest.fixture(autouse=True)
+def leave_torch_as_it_was() -> object:
+    before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads(), torch.get_rng_state()
+    yield
+    torch.use_deterministic_algorithms(before[0])
+    torch.set_num_threads(before[1])
+    torch.set_rng_state(before[2])
+
+
+def test_it_learns(pool: Make, tmp_path: Path) -> None:
+    made = pool()
+    training = trainer(made, tmp_path, dataclasses.replace(CONFIG, epochs=12))
+    training.run()
+    entries = log(tmp_path)
+    assert [entry["epoch"] for entry in entries] == list(range(1, 13))
+    assert entries[-1]["aam"] < 0.3 * entries[0]["aam"] and entries[-1]["loss"] == entries[-1]["aam"]
+    model = training.model.eval()
+    unseen = pool(seed=0)
+    every = [i for i, segment in enumerate(unseen.segments) if segment.frames == 40]
+    chosen = torch.tensor(every).numpy()
+    cosines = model(unseen.crops(chosen), torch.full((len(every),), 40)).cosines
+    assert cosines is not None and (cosines.argmax(1) == unseen.classes(chosen)).all()
+
+
+@pytest.mark.parametrize("method", [NoTeacher(NoTeacherConfig()), Projected()])
+@pytest.mark.parametrize("die_at", [0, 1, 7, 11])
+def test_interrupted_and_resumed_it_is_the_same_to_the_bit(
+    pool: Make, tmp_path: Path, method: Method, die_at: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = pool()
+    start = {name: value.clone() for name, value in method.state_dict().items()}
+
+    def run(folder: Path, die_at: int | None = None) -> Trainer:
+        method.load_state_dict(start)
+        training = trainer(made, folder, method=method, die_at=die_at)
+        if die_at is None:
+            training.run()
+        else:
+            with pytest.raises(Interrupted):
+                training.run()
+        return training
+
+    whole = run(tmp_path / "whole")
+    expected = {name: value.clone() for name, value in whole.model.state_dict().items()}
+    projection = {name: value.clone() for name, value in method.state_dict().items()}
+    run(tmp_path / "torn", die_at)
+    capsys.readouterr()
+    resumed = run(tmp_path / "torn")
+    said = capsys.readouterr().out.splitlines()[0]
+    assert said.startswith("starting from scratch" if die_at < 2 else "going on after epoch")
+    assert all(torch.equal(value, expected[name]) for name, value in resumed.model.state_dict().items())
+    assert all(torch.equal(value, projection[name]) for name, value in method.state_dict().items())
+    assert log(tmp_path / "torn") == log(tmp_path / "whole")
+
+
+def test_the_projection_is_trained(pool: Make, tmp_path: Path) -> None:
+    method = Projected()
+    before = method.projection.weight.clone()
+    trainer(pool(), tmp_path, method=method).run()
+    assert not torch.allclose(method.projection.weight, before, atol=1e-3)
+
+
+def test_finished_it_only_looks(pool: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = pool()
+    first = trainer(made, tmp_path)
+    seconds = first.run()
+    again = trainer(made, tmp_path, die_at=0)
+    assert again.run() == seconds > 0
+    assert "going on after epoch 6" in capsys.readouterr().out
+    state = first.model.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in again.model.state_dict().items())
+
+
+def test_a_checkpoint_of_something_else_is_not_used(
+    pool: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = pool()
+    trainer(made, tmp_path, made_from="another").run()
+    capsys.readouterr()
+    found = trainer(made, tmp_path, made_from="x")
+    found.run()
+    assert "belongs to another configuration or other data: starting from scratch" in capsys.readouterr().out
+    alone = trainer(made, tmp_path / "alone")
+    alone.run()
+    expected = alone.model.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in found.model.state_dict().items())
+    assert log(tmp_path) == log(tmp_path / "alone")
+
+
+def test_a_damaged_checkpoint_is_named(pool: Make, tmp_path: Path) -> None:
+    made = pool()
+    trainer(made, tmp_path).run()
+    content = (tmp_path / "checkpoint.pt").read_bytes()
+    (tmp_path / "checkpoint.pt").write_bytes(content[: len(content) // 2])
+    with pytest.raises(UserError, match=r"checkpoint\.pt: damaged or not a file of weights: remove it and run"):
+        trainer(made, tmp_path).run()
+
+
+@pytest.mark.parametrize("half", ['{"epoch": 3, "lo', '{"epoch": "x"}\n', "[]\n", "{}\n"])
+def test_a_log_that_was_torn_is_mended(pool: Make, tmp_path: Path, half: str) -> None:
+    made = pool()
+    with pytest.raises(Interrupted):
+        trainer(made, tmp_path, die_at=7).run()
+    with open(tmp_path / "log/train.jsonl", "a") as stream:
+        stream.write(half)
+    trainer(made, tmp_path).run()
+    assert [entry["epoch"] for entry in log(tmp_path)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_loss_that_is_not_finite_stops_at_once(pool: Make, tmp_path: Path) -> None:
+    made = pool()
+    made.frames[made.offsets["s1-u1"] : made.offsets["s1-u2"]] = float("nan")
+    with pytest.raises(UserError) as caught:
+        trainer(made, tmp_path).run()
+    message = str(caught.value)
+    assert message.startswith("loss is not finite (aam) on a batch with s") and message.endswith(
+        ": lower learning_rate"
+    )
+    assert "-00" in message and not (tmp_path / "checkpoint.pt").exists()
+
+
+def test_a_full_disk_names_the_file_and_keeps_the_last_checkpoint(
+    pool: Make,
+    tmp_path: Path,
+    file_size_limit: Callable[[int], AbstractContextManager[None]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    made = pool()
+    with pytest.raises(Interrupted):
+        trainer(made, tmp_path, die_at=7).run()
+    before, lines = (tmp_path / "checkpoint.pt").read_bytes(), (tmp_path / "log/train.jsonl").stat().st_size
+    limits = ((0, "train.jsonl"), (lines + 20, "train.jsonl"), (len(before) // 2, "checkpoint.pt"))
+    for limit, name in limits:  # rewriting the log, adding a line to it, the next checkpoint
+        with file_size_limit(limit), pytest.raises(UserError, match=f"{name}: the file-size limit is reached"):
+            trainer(made, tmp_path).run()
+        assert (tmp_path / "checkpoint.pt").read_bytes() == before
+    trainer(made, tmp_path).run()
+    assert [entry["epoch"] for entry in log(tmp_path)] == [1, 2, 3, 4, 5, 6]
+    assert not [name for name in os.listdir(tmp_path) if ".tmp" in name]
+
+
+def test_only_matrices_decay(pool: Make, tmp_path: Path) -> None:
+    training = trainer(pool(), tmp_path, method=Projected())
+    decayed, spared = training.optimizer.param_groups
+    assert decayed["weight_decay"] == CONFIG.weight_decay and spared["weight_decay"] == 0.0
+    names = {id(p): name for module in training.modules.values() for name, p in module.named_parameters()}
+    listed = [names[id(p)] for group in (decayed, spared) for p in group["params"]]
+    assert sorted(listed) == sorted(names.values()) and len(set(listed)) == len(listed)
+    assert {names[id(p)] for p in decayed["params"]} == {
+        "first.0.weight", "blocks.0.convolution.weight", "last.0.weight", "segment.1.weight", "head.weight",
+        "method.projection.weight",
+    }  # fmt: skip
+
+
+def test_prepare_torch_gives_the_same_numbers() -> None:
+    prepare_torch(1, 5)
+    first = torch.randn(3)
+    prepare_torch(0, 5)
+    assert torch.equal(torch.randn(3), first)
+    assert torch.are_deterministic_algorithms_enabled() and torch.get_num_threads() == 1
