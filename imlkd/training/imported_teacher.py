@@ -66,7 +66,7 @@ def _say_accuracy(accuracy: float | None, folder: Path) -> None:
     text = "none" if accuracy is None else f"{accuracy:.4f}"
     atomic_write_text(folder / "log" / "head_accuracy", f"{text}\n")
     if accuracy is None:
-        print("head: not measured: no speaker has an utterance to spare")
+        print("head: not measured: no utterance is held out")
         return
     said = f"head: {accuracy:.1%} of the segments of held-out utterances are recognised"
     print(said)

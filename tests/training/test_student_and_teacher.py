@@ -1,0 +1,149 @@
+"""Stages 2 and 4 on a small data directory: a teacher of one's own, its targets, and students by each method."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from imlkd.attribution.relevance import RelevanceConfig
+from imlkd.attribution.stage import explain_job, join_jobs
+from imlkd.config import load_config, save_config
+from imlkd.distillation.objective import build_method
+from imlkd.done import DoneMarker
+from imlkd.errors import UserError
+from imlkd.features.segments import Segment, SegmentsConfig, read_segments, write_segments
+from imlkd.kaldi_io import ArkWriter, read_scp_arrays, read_table, write_table
+from imlkd.models.store import load_model
+from imlkd.models.tdnn import Tdnn, TdnnConfig
+from imlkd.training.pool import grid_of, load_pool
+from imlkd.training.student import StudentConfig, TeacherTargets, method_of, train_student
+from imlkd.training.teacher import TeacherConfig, train_teacher
+from imlkd.training.trainer import TrainingConfig
+
+TRAINING = TrainingConfig(epochs=3, batch=4, threads=1)
+TEACHER = TeacherConfig(TdnnConfig(width=8, blocks=1, embedding_dim=6), TRAINING, SegmentsConfig(durations=[0.5, 1.0]))
+STUDENT = StudentConfig(TdnnConfig(width=4, blocks=1, embedding_dim=5), TRAINING)
+RELEVANCE = RelevanceConfig(segments=SegmentsConfig(durations=[0.5, 1.0]), nodes=2, rho=0.3)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def leave_torch_as_it_was() -> object:
+    before = torch.are_deterministic_algorithms_enabled()
+    yield
+    torch.use_deterministic_algorithms(before)
+
+
+@pytest.fixture(scope="module")
+def made(toy_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Teacher and targets."""
+    folder = tmp_path_factory.mktemp("exp")
+    teacher, targets = folder / "teacher", folder / "teacher/targets_toy"
+    train_teacher(toy_corpus, TEACHER, teacher, "x", folder / "progress")
+    write_segments(targets / "segments", grid_of(toy_corpus, RELEVANCE.segments))
+    save_config(RELEVANCE, targets / "config.yaml")
+    DoneMarker(targets / ".done").begin({"x": "1"})
+    explain_job(teacher, toy_corpus, targets, 1, 1, folder / "progress")
+    join_jobs(targets, toy_corpus.parent / "manifests/toy.jsonl.gz", 1)
+    return teacher, targets
+
+
+def test_the_teacher_as_stage_2_leaves_it(made: tuple[Path, Path], toy_corpus: Path) -> None:
+    teacher = made[0]
+    model = load_model(teacher)
+    assert isinstance(model, Tdnn) and model.config == TEACHER.network and model.fbank.num_mel_bins == 24
+    assert model.head is not None and model.head.speakers == ["s0", "s1", "s2", "s3"]
+    frames = np.concatenate(list(read_scp_arrays(toy_corpus / "feats.scp").values()))
+    np.testing.assert_allclose(model.normalization.bin_mean.numpy(), frames.mean(0), rtol=1e-3)
+    assert load_config(TeacherConfig, teacher / "config.yaml") == TEACHER
+    assert float((teacher / "log/seconds").read_text()) > 0
+    assert len((teacher / "log/train.jsonl").read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize("name", ["none", "kd", "imlkd"])
+def test_a_student_by_each_method(made: tuple[Path, Path], toy_corpus: Path, tmp_path: Path, name: str) -> None:
+    models = []
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        method = method_of(name, None, folder, [])
+        train_student(toy_corpus, made[1], STUDENT, method, folder, "x", tmp_path / "progress")
+        models.append(load_model(folder))
+        assert load_config(StudentConfig, folder / "config.yaml") == STUDENT
+        assert (folder / "method.yaml").is_file() is (name != "none")
+    assert isinstance(models[0], Tdnn) and models[0].config == STUDENT.network
+    first, second = (folder / "final.pt" for folder in (tmp_path / "a", tmp_path / "b"))
+    assert first.read_bytes() == second.read_bytes()  # the same machine, the same student
+
+
+def test_methods_differ_in_the_method_only(made: tuple[Path, Path], toy_corpus: Path, tmp_path: Path) -> None:
+    """A plain KD without weight is the student without a teacher: same start, same batches."""
+    for name, overrides in (("none", []), ("kd", ["weight=0"]), ("imlkd", ["weight_input=0", "weight_integrated=0"])):
+        method = method_of(name, None, tmp_path / name, overrides)
+        train_student(toy_corpus, made[1], STUDENT, method, tmp_path / name, "x", tmp_path / "progress")
+    expected = load_model(tmp_path / "none").state_dict()
+    for name in ("kd", "imlkd"):
+        for key, value in load_model(tmp_path / name).state_dict().items():
+            torch.testing.assert_close(value, expected[key], rtol=1e-4, atol=1e-5)
+
+
+def test_targets_are_those_of_the_batchs_segments(made: tuple[Path, Path], toy_corpus: Path) -> None:
+    targets_dir = made[1]
+    segments = read_segments(targets_dir / "segments")
+    pool = load_pool(toy_corpus, segments, ["s0", "s1", "s2", "s3"])
+    arrays = {k: read_scp_arrays(targets_dir / f"{k}.scp") for k in ("relevance", "cosines", "cosines_gated")}
+    targets = TeacherTargets(targets_dir, segments, build_method("imlkd", None), 30.0)
+    for chosen in pool.epoch_batches(400, 1, 0, 0):
+        batch = targets.batch(pool, chosen)
+        assert batch.teacher_logits is not None and batch.gate is not None and batch.teacher_logits_gated is not None
+        for row, i in enumerate(chosen):
+            name = segments[i].id
+            np.testing.assert_allclose(batch.teacher_logits[row], 30 * arrays["cosines"][name], rtol=1e-6)
+            np.testing.assert_allclose(batch.teacher_logits_gated[row], 30 * arrays["cosines_gated"][name], rtol=1e-6)
+            np.testing.assert_allclose(batch.gate[row], 0.3 + 0.7 * arrays["relevance"][name], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "read"), [("none", set()), ("kd", {"cosines"}), ("imlkd", {"cosines", "relevance"})])
+def test_only_what_the_method_needs_is_read(made: tuple[Path, Path], tmp_path: Path, name: str, read: set[str]) -> None:
+    (tmp_path / "config.yaml").write_text("rho: 0.3\n")
+    for kind in ("cosines", "cosines_gated", "relevance"):
+        if kind.split("_")[0] in read:
+            (tmp_path / f"{kind}.scp").write_text((made[1] / f"{kind}.scp").read_text())
+    targets = TeacherTargets(tmp_path, read_segments(made[1] / "segments"), build_method(name, None), 30.0)
+    assert (targets.cosines is not None) is ("cosines" in read)
+    assert (targets.relevance is not None) is ("relevance" in read)
+
+
+def test_targets_that_do_not_fit(made: tuple[Path, Path], toy_corpus: Path, tmp_path: Path) -> None:
+    targets = made[1]
+    other = tmp_path / "targets"
+    other.mkdir()
+    for path in targets.iterdir():
+        if path.is_file():
+            (other / path.name).write_bytes(path.read_bytes())
+    method = build_method("kd", None)
+    write_segments(other / "segments", [*read_segments(targets / "segments"), Segment("s3-u3", 1, 100)])
+    with pytest.raises(
+        UserError, match=r"cosines\.scp: lacks 1 segments \(first: s3-u3-0100-00001\): run stage 3 again"
+    ):
+        train_student(toy_corpus, other, STUDENT, method, tmp_path / "student", "x", tmp_path / "progress")
+    write_segments(other / "segments", read_segments(targets / "segments"))
+    with ArkWriter(other / "cosines.ark", other / "cosines.scp") as writer:
+        for name in read_table(targets / "cosines.scp"):
+            writer.write(name, np.zeros(3))
+    with pytest.raises(UserError, match="targets are over 3 speakers, the data has 4: run stage 3 again"):
+        train_student(toy_corpus, other, STUDENT, method, tmp_path / "student", "x", tmp_path / "progress")
+    assert not (tmp_path / "student/final.pt").exists()
+
+
+def test_without_targets(toy_corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"segments: no such file"):
+        method = build_method("kd", None)
+        train_student(toy_corpus, tmp_path / "gone", STUDENT, method, tmp_path / "out", "x", tmp_path / "progress")
+
+
+def test_training_data_of_one_utterance(toy_corpus: Path, tmp_path: Path) -> None:
+    for name in ("utt2spk", "utt2num_frames", "feats.scp", "vad.scp"):
+        key, value = next(iter(read_table(toy_corpus / name).items()))
+        write_table(tmp_path / "one" / name, {key: value})
+    (tmp_path / "one/features.yaml").write_text((toy_corpus / "features.yaml").read_text())
+    with pytest.raises(UserError, match="no two training segments of one duration: the data is too little"):
+        train_teacher(tmp_path / "one", TEACHER, tmp_path / "out", "x", tmp_path / "progress")
