@@ -18,6 +18,8 @@ Leaves final.pt, model.yaml, config.yaml and method.yaml in <student-prefix>_MET
 . ./path.sh
 . utils/parse_options.sh
 [ $# -eq 4 ] || { echo "$help_message" >&2; exit 1; }
+forced=()
+[ "$force" = false ] || forced=(--force)
 data=$2
 targets=$3
 prefix=$4
@@ -30,7 +32,7 @@ for method in ${1//,/ }; do
   [ ! -f "$conf/$method.yaml" ] || made_from+=(--from "$conf/$method.yaml")
   status=0
   imlkd marker check "$dir/.done" --name "stage 4 ($method)" "${made_from[@]}" --code imlkd.training.student \
-    --force "$force" || status=$?
+    "${forced[@]}" || status=$?
   [ $status -eq 0 ] && continue
   [ $status -eq 3 ] || exit $status
   waiting+=("$method")

@@ -16,6 +16,8 @@ Leaves xvector.JOB.{ark,scp}, xvector.scp, spk_xvector.{ark,scp} and num_utts.ar
 . ./path.sh
 . utils/parse_options.sh
 [ $# -eq 3 ] || { echo "$help_message" >&2; exit 1; }
+forced=()
+[ "$force" = false ] || forced=(--force)
 model=$1
 data=$2
 dir=$3
@@ -26,7 +28,7 @@ status=0
 imlkd marker check "$dir/.done" --name "stage 5 ($what)" --from "$model/final.pt" --from "$model/model.yaml" \
   --data "$data" --table wav.scp --table segments --table utt2spk --code imlkd.models.extraction \
   --code imlkd.scoring.speaker_means \
-  --force "$force" || status=$?
+  "${forced[@]}" || status=$?
 [ $status -eq 3 ] || exit $status
 
 utterances=$(wc -l < "$data/utt2spk")

@@ -20,6 +20,8 @@ Leaves segments, {relevance,embedding,cosines,cosines_gated}.scp, convergence.tx
 . ./path.sh
 . utils/parse_options.sh
 [ $# -eq 3 ] || { echo "$help_message" >&2; exit 1; }
+forced=()
+[ "$force" = false ] || forced=(--force)
 teacher=$1
 data=$2
 dir=$3
@@ -30,7 +32,7 @@ set_name=$(basename "$data")
 status=0
 imlkd marker check "$dir/.done" --name "stage 3 ($set_name)" --from "$teacher/final.pt" --from "$teacher/model.yaml" \
   --from "$teacher/speakers" --data "$data" --from "$conf" \
-  --value "relevance-set=$set" --value "nj=$nj" --code imlkd.attribution.stage --force "$force" || status=$?
+  --value "relevance-set=$set" --value "nj=$nj" --code imlkd.attribution.stage "${forced[@]}" || status=$?
 [ $status -eq 3 ] || exit $status
 
 overrides=()

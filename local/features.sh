@@ -18,13 +18,15 @@ Leaves feats.scp, vad.scp, utt2num_frames and features.yaml in <data-dir>, the a
 . ./path.sh
 . utils/parse_options.sh
 [ $# -eq 1 ] || { echo "$help_message" >&2; exit 1; }
+forced=()
+[ "$force" = false ] || forced=(--force)
 data=$1
 set_name=$(basename "$data")
 
 made_from=(--name "stage 1 ($set_name)" --data "$data" --table wav.scp --table segments --table utt2spk
   --from "$conf" --code imlkd.features.extract)
 status=0
-imlkd marker check "$data/.done.features" "${made_from[@]}" --force "$force" || status=$?
+imlkd marker check "$data/.done.features" "${made_from[@]}" "${forced[@]}" || status=$?
 [ $status -eq 3 ] || exit $status
 
 utterances=$(wc -l < "$data/utt2spk")

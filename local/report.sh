@@ -12,6 +12,8 @@ Leaves RESULTS.md and results.txt (the table as printed) in <exp>, and report/{r
 . ./path.sh
 . utils/parse_options.sh
 [ $# -ge 5 ] || { echo "$help_message" >&2; exit 1; }
+forced=()
+[ "$force" = false ] || forced=(--force)
 exp=$3
 
 lists=""
@@ -28,7 +30,7 @@ for model in "${@:4}"; do
   done
 done
 status=0
-imlkd marker check "$exp/.done.report" --name "stage 7" "${made_from[@]}" --code imlkd.reporting.stage --force "$force" ||
+imlkd marker check "$exp/.done.report" --name "stage 7" "${made_from[@]}" --code imlkd.reporting.stage "${forced[@]}" ||
   status=$?
 case $status in
   0) cat "$exp/results.txt" ;;

@@ -15,6 +15,8 @@ metrics/<set>/<list>.json and metrics/<set>/<list>.eer (input of compute-eer) in
 . ./path.sh
 . utils/parse_options.sh
 [ $# -ge 3 ] || { echo "$help_message" >&2; exit 1; }
+forced=()
+[ "$force" = false ] || forced=(--force)
 model=$1
 data=$2
 shift 2
@@ -30,7 +32,7 @@ for set_and_list; do
   status=0
   imlkd marker check "$model/scores/$set_name/.done.$list" --name "stage 6 ($(basename "$model"), $set_and_list)" \
     --from "$xvectors" --from "$trials" --from "$data/$set_name/utt2spk" --value "bootstrap=$bootstrap" \
-    --code imlkd.scoring.cosine --code imlkd.scoring.evaluate --force "$force" || status=$?
+    --code imlkd.scoring.cosine --code imlkd.scoring.evaluate "${forced[@]}" || status=$?
   [ $status -eq 0 ] && continue
   [ $status -eq 3 ] || exit $status
 

@@ -20,6 +20,8 @@ Leaves final.pt, model.yaml, config.yaml and speakers in <teacher-dir>."
 . ./path.sh
 . utils/parse_options.sh
 [ $# -eq 2 ] || { echo "$help_message" >&2; exit 1; }
+forced=()
+[ "$force" = false ] || forced=(--force)
 data=$1
 dir=$2
 
@@ -36,7 +38,7 @@ else
 fi
 status=0
 imlkd marker check "$dir/.done" --name "stage 2 ($teacher)" --data "$data" --value "teacher=$teacher" "${made_from[@]}" \
-  --force "$force" || status=$?
+  "${forced[@]}" || status=$?
 [ $status -eq 3 ] || exit $status
 
 imlkd watch "teacher $teacher" "$dir/log" train \

@@ -28,6 +28,8 @@ Leaves <set>/ and manifests/<set>.jsonl.gz for each set, and NAME.sets.yaml, in 
 . ./path.sh
 . utils/parse_options.sh
 [ $# -eq 1 ] || { echo "$help_message" >&2; exit 1; }
+forced=()
+[ "$force" = false ] || forced=(--force)
 data=$1
 
 made_from=(--from "$conf/features.yaml" --code imlkd.corpora.prepare --value "train=$train" --value "test=$test"
@@ -39,7 +41,7 @@ for file in ${trials//,/ } $train_cuts ${test_cuts//,/ }; do
   made_from+=(--from "$file")
 done
 status=0
-imlkd marker check "$data/.done.$corpus" --name "stage 0 ($corpus)" "${made_from[@]}" --force "$force" || status=$?
+imlkd marker check "$data/.done.$corpus" --name "stage 0 ($corpus)" "${made_from[@]}" "${forced[@]}" || status=$?
 [ $status -eq 3 ] || exit $status
 
 options=(--train "$train" --test "$test" --trials "$trials" --train-cuts "$train_cuts" --test-cuts "$test_cuts")

@@ -14,11 +14,13 @@ Leaves minivox_{teacher_train,train,test}, manifests and minivox.sets.yaml in <d
 . ./path.sh
 . utils/parse_options.sh
 [ $# -eq 1 ] || { echo "$help_message" >&2; exit 1; }
+forced=()
+[ "$force" = false ] || forced=(--force)
 data=$1
 
 status=0
 imlkd marker check "$data/.done.minivox" --name "stage 0 (minivox)" --from "$conf/corpus.yaml" \
-  --code imlkd.corpora.minivox --code imlkd.corpora.cuts --force "$force" || status=$?
+  --code imlkd.corpora.minivox --code imlkd.corpora.cuts "${forced[@]}" || status=$?
 [ $status -eq 3 ] || exit $status
 
 imlkd minivox --config "$conf/corpus.yaml" --out "$data" --nj "$nj"

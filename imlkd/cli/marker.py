@@ -32,7 +32,7 @@ def marker() -> None:
 
 @marker.command()
 @_marker_options
-@click.option("--force", type=click.Choice(["true", "false"]), default="false", help="Run in any case.")
+@click.option("--force", is_flag=True, help="Run in any case.")
 def check(
     path: Path,
     files: tuple[Path, ...],
@@ -41,7 +41,7 @@ def check(
     values: tuple[str, ...],
     code: tuple[str, ...],
     name: str,
-    force: str,
+    force: bool,
 ) -> None:
     """Leave with 0 when MARKER is up to date, else say why, remove it, and leave with 3."""
     from imlkd.done import DATA_TABLES, DoneMarker, Recipe
@@ -50,13 +50,13 @@ def check(
     pairs = dict(value.split("=", 1) for value in values)
     made_from = Recipe(list(files), list(data), pairs, list(code), tables or DATA_TABLES).digests()
     stage = DoneMarker(path)
-    reason = "--force true" if force == "true" else stage.reason_to_run(made_from)
+    reason = "--force true" if force else stage.reason_to_run(made_from)
     if reason is None:
         click.echo(f"{name}: up to date")
         return
     click.echo(f"{name}: {reason}")
     remove_leftovers(path.parent)
-    stage.begin(made_from, anew=force == "true")
+    stage.begin(made_from, anew=force)
     raise click.exceptions.Exit(STALE)
 
 
