@@ -6,6 +6,7 @@ import importlib
 import os
 import signal
 import sys
+from types import FrameType
 
 import click
 
@@ -82,9 +83,10 @@ def run() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except ModuleNotFoundError as error:
-        if (error.name or "").startswith("imlkd"):
+        package = (error.name or "").partition(".")[0]
+        if package == "imlkd":
             raise
-        _say(f"imlkd: error: the package {error.name} is missing: `pip install '.[train]'` in the checkout, or path.sh")
+        _say(f"imlkd: error: the package {package} is missing: `pip install '.[train]'` in the checkout, or path.sh")
         sys.exit(1)
     except OSError as error:
         if error.errno not in REMEDY:
@@ -99,14 +101,22 @@ def _say(line: str) -> None:
     print(" ".join(line.splitlines()), file=sys.stderr)
 
 
-def _interrupt(number: int, frame: object) -> None:
-    """The first signal unwinds, so that nothing half-written stays; a second one ends the process at once."""
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """The first signal unwinds, so that nothing half-written stays; a second one ends the process at once.
+
+    So does one during an import: initialisers in C++ cannot take an exception.
+    """
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, _leave)
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            _say(INTERRUPTED)
+            os._exit(130)
+        frame = frame.f_back
     raise KeyboardInterrupt
 
 
-def _leave(number: int, frame: object) -> None:
+def _leave(number: int, frame: FrameType | None) -> None:
     os._exit(130)
 
 

@@ -47,6 +47,9 @@ def check(
     from imlkd.done import DATA_TABLES, DoneMarker, Recipe
     from imlkd.files import remove_leftovers
 
+    for value in values:
+        if "=" not in value:
+            raise click.UsageError(f"--value {value}: expected KEY=VALUE")
     pairs = dict(value.split("=", 1) for value in values)
     made_from = Recipe(list(files), list(data), pairs, list(code), tables or DATA_TABLES).digests()
     stage = DoneMarker(path)

@@ -15,15 +15,15 @@ def recipe() -> None:
 
 
 @recipe.command()
-@click.option("--corpus", required=True)
-@click.option("--stage", required=True)
-@click.option("--stop-stage", required=True)
-@click.option("--nj", required=True)
-@click.option("--teacher", required=True)
-@click.option("--methods", required=True)
-@click.option("--conf", required=True, type=PATH)
-@click.option("--exp", required=True, type=PATH)
-@click.option("--data", required=True, type=PATH)
+@click.option("--corpus", required=True, help="Name of the corpus.")
+@click.option("--stage", required=True, help="First stage.")
+@click.option("--stop-stage", required=True, help="Last stage.")
+@click.option("--nj", required=True, help="Number of parallel jobs.")
+@click.option("--teacher", required=True, help="Name of the teacher.")
+@click.option("--methods", required=True, help="Methods, comma-separated.")
+@click.option("--conf", required=True, type=PATH, help="Folder of configurations.")
+@click.option("--exp", required=True, type=PATH, help="Folder of results.")
+@click.option("--data", required=True, type=PATH, help="Folder of prepared data.")
 def check(
     corpus: str, stage: str, stop_stage: str, nj: str, teacher: str, methods: str, conf: Path, exp: Path, data: Path
 ) -> None:
