@@ -61,7 +61,10 @@ def rows_of(model_dirs: list[Path], lists: list[str]) -> dict[str, list[Row]]:
 def _evaluation(path: Path) -> Evaluation:
     if not path.is_file():
         raise UserError(f"{path}: not there: run stage 6 first (./run.sh --stage 6)")
-    return Evaluation.from_json(path.read_text(encoding="utf-8"))
+    try:
+        return Evaluation.from_json(path.read_text(encoding="utf-8"))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: damaged: run stage 6 again (--stage 6 --force true)") from error
 
 
 def _minutes(folder: Path) -> float | None:
