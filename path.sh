@@ -19,9 +19,9 @@ if [ -z "${IMLKD_HOLD_INTERRUPT+x}" ]; then # coreutils 8.31 and later know how
   ! env --block-signal=INT true 2>/dev/null || IMLKD_HOLD_INTERRUPT="env --block-signal=INT"
 fi
 if [ -z "${IMLKD_PYTHON:-}" ]; then
-  "$IMLKD_ROOT/utils/make_venv.sh" || { echo "path.sh: no environment: see the message above" >&2; return 1 2>/dev/null || exit 1; }
+  "$IMLKD_ROOT/utils/make_venv.sh" || return $? 2>/dev/null || exit 1
   export IMLKD_PYTHON="$IMLKD_ROOT/.venv/bin/python"
 elif [ "${IMLKD_PYTHON_CHECKED:-}" != "$IMLKD_PYTHON" ]; then
-  "$IMLKD_ROOT/utils/make_venv.sh" --check "$IMLKD_PYTHON" || { return 1 2>/dev/null || exit 1; }
+  "$IMLKD_ROOT/utils/make_venv.sh" --check "$IMLKD_PYTHON" || return $? 2>/dev/null || exit 1
 fi
 export IMLKD_PYTHON_CHECKED="$IMLKD_PYTHON"

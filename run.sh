@@ -61,6 +61,8 @@ if ! [ -f ./path.sh ] || ! [ -d ./local ]; then
 fi
 . utils/parse_options.sh
 [ $# -eq 0 ] || { echo "$0: unexpected argument '$1': see $0 --help" >&2; exit 1; }
+at="the set-up"
+trap 'trap "" INT; echo "$0: interrupted in $at: run the same command again to go on" >&2; exit 130' INT
 . ./path.sh
 . ./cmd.sh
 
@@ -76,8 +78,6 @@ done
 
 log() { echo "$(date '+%H:%M:%S') $*"; }
 wanted() { at="stage $1" && [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
-at="the checks"
-trap 'trap "" INT; echo "$0: interrupted in $at: run the same command again to go on" >&2; exit 130' INT
 
 imlkd recipe check --corpus "$corpus" --stage "$stage" --stop-stage "$stop_stage" --nj "$nj" \
   --teacher "$teacher" --methods "$methods" --conf "$conf" --exp "$exp" --data "$data"

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imlkd.config import save_config
+from imlkd.corpora.fingerprint import DIGESTS
 from imlkd.corpora.minivox_audio import SAMPLE_RATE
 from imlkd.corpora.minivox_config import FIRST_TEST_VOICE, MinivoxConfig
 from imlkd.corpora.minivox_draws import Draws
@@ -117,7 +118,9 @@ def _make_voices(tasks: list[VoiceTask], digest: str, nj: int) -> dict[str, Wav]
     wavs: dict[str, Wav] = {}
     pool = ProcessPoolExecutor(min(nj, len(tasks)), multiprocessing.get_context("spawn"), _start_worker, (os.getpid(),))
     try:
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the workers start with it and keep it
         futures = [pool.submit(make_voice, task, digest) for task in tasks]
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
         for future in _with_progress(futures):
             wavs.update(future.result())
     except BrokenProcessPool as error:
@@ -130,8 +133,7 @@ def _make_voices(tasks: list[VoiceTask], digest: str, nj: int) -> dict[str, Wav]
 
 
 def _start_worker(parent: int) -> None:
-    """Leave interrupts to the parent, and never outlive it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Never outlive the parent; interrupts are left to it (they are blocked when a worker starts)."""
     ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
@@ -161,7 +163,9 @@ def _write_set(config: MinivoxConfig, out: Path, name: str, numbers: range, wavs
     write_table(folder / "spk2utt", {speaker: " ".join(names) for speaker, names in by_speaker.items()})
     write_table(folder / "spk2gender", {item.speaker: item.gender for item in utterances})
     write_table(folder / "utt2dur", {item.name: _seconds(wavs[item.name].samples) for item in utterances})
-    write_table(folder / "wav.scp", {item.name: f"{out}/wav/{item.speaker}/{item.name}.wav" for item in utterances})
+    paths = {item.name: f"{out}/wav/{item.speaker}/{item.name}.wav" for item in utterances}
+    write_table(folder / DIGESTS, {name: sha256_file(path) for name, path in paths.items()})
+    write_table(folder / "wav.scp", paths)
 
 
 def _seconds(samples: int) -> str:
