@@ -19,8 +19,12 @@ from pathlib import Path
 from imlkd.errors import UserError
 from imlkd.files import atomic_write_text, os_errors, sha256_file
 
-# The tables of a Kaldi data directory that decide what a stage computes from it.
-DATA_TABLES = ("wav.scp", "segments", "utt2spk", "spk2gender", "feats.scp", "vad.scp", "utt2num_frames")
+# The tables of a Kaldi data directory that decide what a stage computes from it. Arks and audio may change under the
+# same names: features.yaml stands for the one, reco2sha256 for the other.
+DATA_TABLES = (
+    "wav.scp", "segments", "utt2spk", "spk2gender", "reco2sha256",
+    "feats.scp", "vad.scp", "utt2num_frames", "features.yaml",
+)  # fmt: skip
 
 
 @dataclass

@@ -26,7 +26,7 @@ what="$(basename "$model"), $(basename "$data")"
 [ -f "$model/.done" ] || { echo "$0: $model: no finished model: run stage 2 (teacher) or 4 (student) first" >&2; exit 1; }
 status=0
 imlkd marker check "$dir/.done" --name "stage 5 ($what)" --from "$model/final.pt" --from "$model/model.yaml" \
-  --data "$data" --table wav.scp --table segments --table utt2spk --code imlkd.models.extraction \
+  --data "$data" --table wav.scp --table segments --table utt2spk --table reco2sha256 --code imlkd.models.extraction \
   --code imlkd.scoring.speaker_means \
   "${forced[@]}" || status=$?
 [ $status -eq 3 ] || exit $status

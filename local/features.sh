@@ -23,7 +23,7 @@ forced=()
 data=$1
 set_name=$(basename "$data")
 
-made_from=(--name "stage 1 ($set_name)" --data "$data" --table wav.scp --table segments --table utt2spk
+made_from=(--name "stage 1 ($set_name)" --data "$data" --table wav.scp --table segments --table utt2spk --table reco2sha256
   --from "$conf" --code imlkd.features.extract)
 status=0
 imlkd marker check "$data/.done.features" "${made_from[@]}" "${forced[@]}" || status=$?
