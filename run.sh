@@ -80,7 +80,9 @@ log() { echo "$(date '+%H:%M:%S') $*"; }
 wanted() { at="stage $1" && [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
 
 imlkd recipe check --corpus "$corpus" --stage "$stage" --stop-stage "$stop_stage" --nj "$nj" \
-  --teacher "$teacher" --methods "$methods" --conf "$conf" --exp "$exp" --data "$data"
+  --teacher "$teacher" --methods "$methods" --conf "$conf" --exp "$exp" --data "$data" --bootstrap "$bootstrap" \
+  --own-data "$train$test$trials$train_cuts$test_cuts" --voxceleb "$voxceleb1$voxceleb_trials" \
+  --teacher-weights "$teacher_weights" --relevance-set "$relevance_set" --student-set "$student_set"
 exec 8>"$exp/.lock"
 flock -n 8 || { echo "$0: another run is at work in $exp: wait for it, or choose another --exp" >&2; exit 1; }
 # Runs with an --exp of their own may share the data: one prepares them, the others wait here.

@@ -67,7 +67,7 @@ def _path_digests(path: Path) -> dict[str, str]:
             raise UserError(f"{path}: is empty: run the stage that fills it first")
         return {str(member): sha256_file(member) for member in members}
     if not path.exists():
-        raise UserError(f"{path}: not there: run the stage that makes it first")
+        raise UserError(f"{path}: not there: mend the path, or run the stage that makes it first")
     return {str(path): sha256_file(path)}
 
 

@@ -14,8 +14,8 @@ LAST_STAGE = 7
 CORPORA = ("minivox", "kaldi", "voxceleb")
 
 
-def check_stages(corpus: str, stage: str, stop_stage: str, nj: str) -> None:
-    """UserError for an unknown corpus, a stage out of range, or a number of jobs that is none."""
+def check_stages(corpus: str, stage: str, stop_stage: str, nj: str, bootstrap: str = "1000") -> None:
+    """UserError for an unknown corpus, a stage out of range, or a number of jobs or draws that is none."""
     if corpus not in CORPORA:
         raise UserError(f"--corpus {corpus}: known are {', '.join(CORPORA)}")
     for name, value in (("--stage", stage), ("--stop-stage", stop_stage)):
@@ -25,6 +25,24 @@ def check_stages(corpus: str, stage: str, stop_stage: str, nj: str) -> None:
         raise UserError(f"--stage {stage} is behind --stop-stage {stop_stage}: nothing would run")
     if not nj.isdecimal() or int(nj) < 1:
         raise UserError(f"--nj {nj}: give a whole number of parallel jobs, 1 or more")
+    if not bootstrap.isdecimal():
+        raise UserError(f"--bootstrap {bootstrap}: give a whole number of draws")
+
+
+def check_belongings(corpus: str, own_data: str, voxceleb: str, teacher: str, weights: str) -> None:
+    """UserError for options that the chosen corpus or teacher would pass over, or weights that are not there.
+
+    :param own_data: the values of the options of ``--corpus kaldi``, joined; empty when none was given.
+    :param voxceleb: those of ``--corpus voxceleb``.
+    """
+    if own_data and corpus != "kaldi":
+        raise UserError(f"--train, --test, --trials (or cuts): given, but --corpus is {corpus}: add --corpus kaldi")
+    if voxceleb and corpus != "voxceleb":
+        raise UserError(f"--voxceleb1, --voxceleb-trials: given, but --corpus is {corpus}: add --corpus voxceleb")
+    if weights and teacher == "own":
+        raise UserError(f"--teacher-weights {weights}: given, but --teacher is own: name the teacher they belong to")
+    if weights and not Path(weights).is_file():
+        raise UserError(f"{weights}: no such file: mend --teacher-weights")
 
 
 def check_folders(conf: Path, outputs: list[Path]) -> None:

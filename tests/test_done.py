@@ -118,7 +118,7 @@ def test_digests_of_files_folders_tables_and_values(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
-        (Recipe(files=[Path("gone")]), "gone: not there: run the stage that makes it first"),
+        (Recipe(files=[Path("gone")]), "gone: not there: mend the path, or run the stage that makes it first"),
         (Recipe(files=[Path("empty")]), "empty: is empty: run the stage that fills it first"),
         (Recipe(data=[Path("empty")]), "empty: no data directory (it holds none of wav.scp, segments, utt2spk)"),
         (Recipe(data=[Path("gone")]), "gone: no data directory"),
@@ -249,3 +249,20 @@ def test_a_marker_where_none_can_be(tmp_path: Path) -> None:
     (tmp_path / "exp").write_text("")
     with pytest.raises(UserError, match="plain file"):
         DoneMarker(tmp_path / "exp/.done").begin({"x": "1"})
+
+
+@pytest.mark.parametrize("name", ["reco2sha256", "features.yaml"])
+def test_audio_and_features_that_change_under_the_same_names(tmp_path: Path, name: str) -> None:
+    """Tables of paths stay as they are when what they point to is made anew."""
+    (tmp_path / "wav.scp").write_text("a a.wav\n")
+    (tmp_path / "feats.scp").write_text("a a.ark:2\n")
+    (tmp_path / name).write_text("1\n")
+    before = Recipe(data=[tmp_path]).digests()
+    (tmp_path / name).write_text("2\n")
+    after = Recipe(data=[tmp_path]).digests()
+    assert {key for key in before if before[key] != after[key]} == {f"{tmp_path}/{name}"}
+
+
+def test_stages_that_read_audio_look_at_its_content() -> None:
+    for script in ("features", "embed"):
+        assert "--table reco2sha256" in (ROOT / f"local/{script}.sh").read_text()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from imlkd.errors import UserError
-from imlkd.recipe import check_folders, check_packages, check_stages
+from imlkd.recipe import check_belongings, check_folders, check_packages, check_stages
 
 ROOT = Path(__file__).parents[1]
 
@@ -41,6 +41,28 @@ def test_bad_options(arguments: tuple[str, str, str, str], message: str) -> None
     with pytest.raises(UserError) as caught:
         check_stages(*arguments)
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("minivox", "data/train", "", "own", ""), "--train, --test, --trials (or cuts): given, but --corpus is minivox"),
+        (("kaldi", "", "/vox1", "own", ""), "--voxceleb1, --voxceleb-trials: given, but --corpus is kaldi"),
+        (("kaldi", "d", "", "own", "w.pt"), "--teacher-weights w.pt: given, but --teacher is own"),
+        (("kaldi", "d", "", "resemblyzer", "/gone/w.pt"), "/gone/w.pt: no such file: mend --teacher-weights"),
+    ],
+)
+def test_options_that_would_be_passed_over(arguments: tuple[str, str, str, str, str], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        check_belongings(*arguments)
+    assert str(caught.value).startswith(message)
+    check_belongings("minivox", "", "", "own", "")
+    check_belongings("kaldi", "d", "", "resemblyzer", __file__)
+
+
+def test_draws_are_a_number() -> None:
+    with pytest.raises(UserError, match="--bootstrap many: give a whole number"):
+        check_stages("kaldi", "0", "7", "2", "many")
 
 
 def test_folders_are_made_and_left_empty(tmp_path: Path) -> None:

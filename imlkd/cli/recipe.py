@@ -24,18 +24,26 @@ def recipe() -> None:
 @click.option("--conf", required=True, type=PATH, help="Folder of configurations.")
 @click.option("--exp", required=True, type=PATH, help="Folder of results.")
 @click.option("--data", required=True, type=PATH, help="Folder of prepared data.")
+@click.option("--bootstrap", default="1000", help="Draws of the intervals.")
+@click.option("--own-data", default="", help="What the options of --corpus kaldi hold, joined.")
+@click.option("--voxceleb", default="", help="What the options of --corpus voxceleb hold, joined.")
+@click.option("--teacher-weights", default="", help="File of the teacher's weights.")
+@click.option("--relevance-set", default="", help="Overrides of relevance.yaml, separated by white space.")
+@click.option("--student-set", default="", help="Overrides of student.yaml, separated by white space.")
 def check(
-    corpus: str, stage: str, stop_stage: str, nj: str, teacher: str, methods: str, conf: Path, exp: Path, data: Path
+    corpus: str, stage: str, stop_stage: str, nj: str, teacher: str, methods: str, conf: Path, exp: Path, data: Path,
+    bootstrap: str, own_data: str, voxceleb: str, teacher_weights: str, relevance_set: str, student_set: str,
 ) -> None:
     """Refuse a run that cannot work before it has computed anything."""
-    from imlkd.recipe import check_folders, check_packages, check_stages
+    from imlkd.recipe import check_belongings, check_folders, check_packages, check_stages
 
-    check_stages(corpus, stage, stop_stage, nj)
+    check_stages(corpus, stage, stop_stage, nj, bootstrap)
+    check_belongings(corpus, own_data, voxceleb, teacher, teacher_weights)
     check_folders(conf, [exp, data])
     check_packages()
     from imlkd.training.check import check_recipe  # loads those packages
 
-    check_recipe(teacher, methods, conf)
+    check_recipe(teacher, methods, conf, relevance_set.split(), student_set.split())
 
 
 @recipe.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,14 @@ CONFIGS: Mapping[str, type[Any]] = {
 }
 
 
-def check_recipe(teacher: str, methods: str, conf: Path) -> None:
-    """Read each ``conf/*.yaml`` that the recipe uses; UserError for the first that is wrong, or an unknown name."""
+def check_recipe(
+    teacher: str, methods: str, conf: Path, relevance_set: Sequence[str] = (), student_set: Sequence[str] = ()
+) -> None:
+    """Read each ``conf/*.yaml`` that the recipe uses; UserError for the first that is wrong, or an unknown name.
+
+    :param relevance_set: ``key=value`` overrides of ``relevance.yaml``.
+    :param student_set: those of ``student.yaml``.
+    """
     check_teacher_name(teacher)
     if not methods.strip(","):
         raise UserError(f"--methods is empty: give one or more of {','.join(METHODS)}")
@@ -36,10 +42,11 @@ def check_recipe(teacher: str, methods: str, conf: Path) -> None:
     for method in names:
         path = conf / f"{method}.yaml"
         build_method(method, path if path.is_file() else None)
+    overrides = {"relevance": relevance_set, "student": student_set}
     for kind, cls in CONFIGS.items():
         path = conf / f"{kind}.yaml"
         if path.is_file():
-            settings = load_config(cls, path)
+            settings = load_config(cls, path, overrides.get(kind, ()))
             if isinstance(settings, FeaturesConfig):
                 _check_fbank(settings, path)
 

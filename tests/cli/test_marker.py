@@ -66,7 +66,7 @@ def test_inputs_that_are_not_there(tmp_path: Path, imlkd: Run, stage: Callable[.
     for more, words in (
         (
             ("--from", tmp_path / "gone"),
-            f"imlkd: error: {tmp_path}/gone: not there: run the stage that makes it first\n",
+            f"imlkd: error: {tmp_path}/gone: not there: mend the path, or run the stage that makes it first\n",
         ),
         (("--code", "imlkd.nothing"), "imlkd: error: imlkd.nothing: no such module\n"),
         (("--value", "nj"), "Error: --value nj: expected KEY=VALUE\n"),

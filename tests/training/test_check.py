@@ -47,6 +47,14 @@ def test_each_file_is_read(conf: Path, name: str, text: str, message: str) -> No
     assert str(caught.value).startswith(message.format(conf / f"{name}.yaml"))
 
 
+def test_overrides_are_read_too(conf: Path) -> None:
+    check_recipe("own", "kd", conf, ["nodes=4", "segments.durations=[1.0]"], ["training.epochs=2"])
+    with pytest.raises(UserError, match="unknown key nods: did you mean nodes?"):
+        check_recipe("own", "kd", conf, ["nods=4"])
+    with pytest.raises(UserError, match="epochs: expected a whole number, found 'many'"):
+        check_recipe("own", "kd", conf, [], ["training.epochs=many"])
+
+
 def test_settings_of_methods_that_are_not_run_do_not_matter(conf: Path) -> None:
     (conf / "imlkd.yaml").write_text("weight: 1\n")
     check_recipe("own", "none,kd", conf)
