@@ -101,3 +101,23 @@ def make_toy_corpus(folder: Path, speakers: int = 4, utterances: int = 4) -> Pat
 def toy_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four speakers of four utterances, 1.3 to 2.0 s each, 24 mel bands. To be read only."""
     return make_toy_corpus(tmp_path_factory.mktemp("toy_corpus"))
+
+
+@pytest.fixture(scope="session")
+def finished_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``run.sh`` from end to end on the tiny configuration, one student: data/ and exp/. To be read only."""
+    folder = tmp_path_factory.mktemp("recipe")
+    run_recipe(folder)
+    return folder
+
+
+def run_recipe(folder: Path, *more: str) -> str:
+    """The recipe's own words; it is started as a user starts it, with this Python."""
+    options = ["--conf", "egs/minivox/conf_tiny", "--data", f"{folder}/data", "--exp", f"{folder}/exp"]
+    options += ["--methods", "imlkd", "--nj", "2", "--bootstrap", "50", *more]
+    environment = os.environ | {"IMLKD_PYTHON": sys.executable}
+    done = subprocess.run(
+        ["./run.sh", *options], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
