@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import subprocess
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -19,6 +20,8 @@ from imlkd.files import (
     atomic_write_text,
     make_dir,
     os_errors,
+    process_lives,
+    remove_leftovers,
     sha256_file,
     temporary_name,
 )
@@ -115,3 +118,24 @@ def test_sha256(tmp_path: Path) -> None:
         sha256_file(tmp_path / "y")
     with pytest.raises(UserError, match="a folder stands where a file"):
         sha256_file(tmp_path)
+
+
+def test_leftovers_of_dead_processes_are_removed(tmp_path: Path) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    keep = [f".live.txt.tmp{os.getpid()}", "final.pt", ".done", f"shown.tmp{dead.pid}", ".x.tmp", ".x.tmpnumber"]
+    remove = [f".final.pt.tmp{dead.pid}", f"deep/.feats.1.ark.tmp{dead.pid}", f".c.jsonl.gz.tmp{dead.pid}.jsonl.gz"]
+    (tmp_path / "deep").mkdir()
+    for name in [*keep, *remove]:
+        (tmp_path / name).write_text("")
+    remove_leftovers(tmp_path)
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == set(keep)
+    remove_leftovers(tmp_path / "gone")
+
+
+def test_which_processes_live() -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    assert process_lives(os.getpid()) and process_lives(1)
+    assert not process_lives(dead.pid) and not process_lives(10**30)
