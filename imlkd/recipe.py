@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import sys
 import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -36,7 +38,7 @@ def check_belongings(corpus: str, own_data: str, voxceleb: str, teacher: str, we
     :param voxceleb: those of ``--corpus voxceleb``.
     """
     if own_data and corpus != "kaldi":
-        raise UserError(f"--train, --test, --trials (or cuts): given, but --corpus is {corpus}: add --corpus kaldi")
+        raise UserError(f"--train, --test, --trials, cuts: given, but --corpus is {corpus}: add --corpus kaldi")
     if voxceleb and corpus != "voxceleb":
         raise UserError(f"--voxceleb1, --voxceleb-trials: given, but --corpus is {corpus}: add --corpus voxceleb")
     if weights and teacher == "own":
@@ -56,8 +58,17 @@ def check_folders(conf: Path, outputs: list[Path]) -> None:
 
 
 def check_packages() -> None:
-    """UserError when torch and torchaudio are no pair, or a package of [train] is missing or broken."""
-    for name in ("torch", "torchaudio", "lhotse", "kaldiio", "captum", "h5py"):
+    """UserError when torch and torchaudio are no pair, or a package of [train] is missing.
+
+    Only the pair is loaded: with the others that would take longer than the rest of a run that has nothing to do.
+    """
+    for name in ("lhotse", "kaldiio", "captum", "h5py"):
+        if importlib.util.find_spec(name) is None:
+            raise UserError(
+                f"package {name} is missing from {sys.prefix}: pip install 'imlkd[train]' there; when it is the"
+                " recipe's own .venv, remove it and run the same command again"
+            )
+    for name in ("torch", "torchaudio"):
         try:
             importlib.import_module(name)
         except Exception as error:  # a wrong pair raises RuntimeError or OSError, a missing package ImportError

@@ -36,7 +36,6 @@ utterances=$(wc -l < "$data/utt2spk")
 pipes=()
 [ "$allow_pipes" = false ] || pipes=(--allow-pipes)
 utils/split_data.sh --per-utt "$data" "$nj"
-rm -f "$dir"/xvector.*.scp "$dir"/xvector.*.ark
 imlkd watch "embed $what" "$dir/log" extract \
   $cmd JOB=1:"$nj" "$dir/log/extract.JOB.log" \
   imlkd model embed "$model" "$data/split${nj}utt/JOB" "$dir" --job JOB --progress "$dir/log/extract.JOB.progress" \
@@ -44,5 +43,6 @@ imlkd watch "embed $what" "$dir/log" extract \
 parts=()
 for job in $(seq "$nj"); do parts+=("$dir/xvector.$job.scp"); done
 imlkd join-scp "$dir/xvector.scp" "${parts[@]}"
+while [ -f "$dir/xvector.$((++job)).scp" ]; do rm -f "$dir/xvector.$job.scp" "$dir/xvector.$job.ark"; done # of more jobs
 $cmd "$dir/log/speaker_mean.log" imlkd speaker-means "$data/spk2utt" "$dir/xvector.scp" "$dir"
 imlkd marker write "$dir/.done"
