@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -213,6 +214,36 @@ def test_a_full_disk_names_the_file_and_keeps_the_last_checkpoint(
     trainer(made, tmp_path).run()
     assert [entry["epoch"] for entry in log(tmp_path)] == [1, 2, 3, 4, 5, 6]
     assert not [name for name in os.listdir(tmp_path) if ".tmp" in name]
+
+
+def test_rate_ramp_and_clip_of_each_step(pool: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = pool()
+    config = dataclasses.replace(CONFIG, warm_up=0.5, ramp=0.5, clip=0.01)
+    training = trainer(made, tmp_path, config, Imlkd(ImlkdConfig()))
+    ramps, rates, norms = [], [], []
+    forward, step = training.objective.forward, training.optimizer.step
+
+    def recorded(model: object, batch: object, ramp: float) -> object:
+        ramps.append(ramp)
+        return forward(model, batch, ramp)  # type: ignore[arg-type]
+
+    def stepped() -> None:
+        groups = training.optimizer.param_groups
+        rates.append({group["lr"] for group in groups})
+        grads = [p.grad.norm() for group in groups for p in group["params"] if p.grad is not None]
+        norms.append(float(torch.stack(grads).norm()))
+        step()
+
+    monkeypatch.setattr(training.objective, "forward", recorded)
+    monkeypatch.setattr(training.optimizer, "step", stepped)
+    training.run()
+    lengths = [len(made.epoch_batches(config.batch * 200, 1, config.seed, epoch)) for epoch in range(6)]
+    shares = [(epoch + i / n) / 6 for epoch, n in enumerate(lengths) for i in range(n)]
+    assert ramps == [min(share / 0.5, 1.0) for share in shares]
+    peak = config.learning_rate
+    expected = [max(2 * s, 1e-3) if s < 0.5 else 0.5 + 0.5 * math.cos(math.pi * (s - 0.5) / 0.5) for s in shares]
+    assert [rate for (rate,) in map(tuple, rates)] == pytest.approx([peak * factor for factor in expected])
+    assert max(norms) <= 0.01 * (1 + 1e-4)
 
 
 def test_only_matrices_decay(pool: Make, tmp_path: Path) -> None:
