@@ -66,7 +66,7 @@ def test_git_hash(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("1")
     git("add", "a")
     git("commit", "-qm", "x")
-    git("tag", "v1")  # a name is no hash
+    git("tag", "-a", "v1", "-m", "v1")  # a name is no hash
     head = git("rev-parse", "HEAD")
     assert re.fullmatch(r"[0-9a-f]{12,40}", git_hash(tmp_path)) and head.startswith(git_hash(tmp_path))
     (tmp_path / "untracked").write_text("")

@@ -246,6 +246,14 @@ def test_rate_ramp_and_clip_of_each_step(pool: Make, tmp_path: Path, monkeypatch
     assert max(norms) <= 0.01 * (1 + 1e-4)
 
 
+def test_it_trains_in_training_mode(pool: Make, tmp_path: Path) -> None:
+    training = trainer(pool(), tmp_path)
+    training.model.eval()
+    training.run()
+    state = training.model.state_dict()
+    assert all(int(value) > 6 for name, value in state.items() if name.endswith("num_batches_tracked"))
+
+
 def test_only_matrices_decay(pool: Make, tmp_path: Path) -> None:
     training = trainer(pool(), tmp_path, method=Projected())
     decayed, spared = training.optimizer.param_groups
