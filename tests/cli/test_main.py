@@ -108,13 +108,13 @@ def test_a_reader_that_left_is_no_error_message() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_is_130_and_one_line(tmp_path: Path, number: signal.Signals) -> None:
     command = [sys.executable, "-m", "imlkd.cli.main", "watch", "x", str(tmp_path / "log"), "job", "sleep", "60"]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
     for _ in range(100):
         if (tmp_path / "log").exists():
             break
         time.sleep(0.05)
     time.sleep(0.5)
-    process.send_signal(number)
+    os.killpg(process.pid, number)  # as a terminal does: the child ends of itself
     _, said = process.communicate(timeout=30)
     assert process.returncode == 130
     assert said.strip() == "imlkd: interrupted: run the same command again to go on"
