@@ -218,7 +218,7 @@ def main() -> int:
     for line in found:
         print(line)
     inside = sum(stage in INNER for stage in killer.kills)
-    enough = inside >= NEEDED_INSIDE * options.kills
+    enough = inside >= int(NEEDED_INSIDE * options.kills)  # a busy machine moves a moment: of 3 kills 1 must stay
     verdict = "scores equal" if not found else "NOT equal"
     if not enough:
         verdict += f"; fewer than {NEEDED_INSIDE:.0%} in stages 2-4: try another --seed"

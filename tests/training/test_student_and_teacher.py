@@ -56,7 +56,7 @@ def test_the_teacher_as_stage_2_leaves_it(made: tuple[Path, Path], toy_corpus: P
     frames = np.concatenate(list(read_scp_arrays(toy_corpus / "feats.scp").values()))
     np.testing.assert_allclose(model.normalization.bin_mean.numpy(), frames.mean(0), rtol=1e-3)
     assert load_config(TeacherConfig, teacher / "config.yaml") == TEACHER
-    assert float((teacher / "log/seconds").read_text()) > 0
+    assert 0 <= float((teacher / "log/seconds").read_text()) < 60  # tenths: three toy epochs may round to none
     assert len((teacher / "log/train.jsonl").read_text().splitlines()) == 3
 
 
