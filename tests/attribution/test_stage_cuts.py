@@ -35,7 +35,8 @@ def test_arrays_hang_on_the_segments_cuts(targets: Path) -> None:
     attach_to_cuts(targets, targets.parent / "set.jsonl.gz")
     cuts = list(CutSet.from_file(targets / "cuts.jsonl.gz"))
     assert [(cut.id, cut.start, cut.duration) for cut in cuts] == [
-        ("a-1-0100-00000", 0.0, 1.0), ("a-1-0100-00050", 0.5, 1.0)
+        ("a-1-0100-00000", 0.0, 1.0),
+        ("a-1-0100-00050", 0.5, 1.0),
     ]
     assert cuts[1].load_relevance().tolist() == [i + 1.0 for i in range(100)]
     assert cuts[1].load_embedding().tolist() == [i + 1.0 for i in range(8)]
