@@ -1,6 +1,5 @@
 """validate_data_dir.sh: each rule broken once; the answer is one line with file, line and remedy."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -264,10 +263,8 @@ def big(path: Path, speakers: int, each: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("speakers", "limit"), [(1000, 20.0), pytest.param(20000, 60.0, marks=pytest.mark.slow)], ids=["50k", "1M"]
+    "speakers", [1000, pytest.param(20000, marks=pytest.mark.slow)], ids=["50k utterances", "1M utterances"]
 )
-def test_speed(call: Call, tmp_path: Path, speakers: int, limit: float) -> None:
+def test_large_directories(call: Call, tmp_path: Path, speakers: int) -> None:
     big(tmp_path, speakers, 50)
-    start = time.monotonic()
     assert call("validate_data_dir.sh", "--no-text", "--no-feats", tmp_path).returncode == 0
-    assert time.monotonic() - start < limit
