@@ -52,6 +52,8 @@ def check_folders(conf: Path, outputs: list[Path]) -> None:
     if not conf.is_dir():
         raise UserError(f"{conf}: no such folder of configurations: see --conf")
     for folder in outputs:
+        if len(str(folder.absolute()).split()) > 1:
+            raise UserError(f"{folder.absolute()}: white space in a path breaks Kaldi's tables: choose another folder")
         make_dir(folder)
         with os_errors(folder), tempfile.TemporaryFile(dir=folder, prefix=".tmp"):
             pass

@@ -74,6 +74,12 @@ def test_folders_are_made_and_left_empty(tmp_path: Path) -> None:
         check_folders(tmp_path / "gone", [out])
 
 
+def test_white_space_in_a_path(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="my data/exp: white space in a path breaks Kaldi's tables: choose another"):
+        check_folders(tmp_path, [tmp_path / "my data/exp"])
+    assert not (tmp_path / "my data").exists()
+
+
 def test_a_plain_file_for_a_result_folder(tmp_path: Path) -> None:
     (tmp_path / "exp").write_text("precious")
     with pytest.raises(UserError, match=f"^{tmp_path / 'exp'}: .*plain file"):

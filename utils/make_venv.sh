@@ -46,7 +46,7 @@ install() { # stamp-name requirements-file...
   local name=$1 stamp
   shift
   stamp=$(stamp_of "$@")
-  [ "$(cat "$venv/.complete-$name" 2>/dev/null)" = "$stamp" ] && return 0
+  [ -x "$venv/bin/python" ] && [ "$(cat "$venv/.complete-$name" 2>/dev/null)" = "$stamp" ] && return 0
   rm -f "$venv/.complete-$name"
   if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
     local python

@@ -143,6 +143,7 @@ CASES: dict[str, Case] = {
     "below a plain file": Case(
         lambda root: (root / "plain").write_text("precious"), ("--data", "plain/x"), ("plain/x", "plain file", "move")
     ),
+    "white space in a path": Case(nothing, ("--exp", "my exp"), ("my exp", "white space", "choose another")),
     "a torchaudio for another torch": Case(
         plant, (), ("torchaudio", "different CUDA versions", "torch==2.11.0 torchaudio==2.11.0"),
         (("PYTHONPATH", "planted"),),

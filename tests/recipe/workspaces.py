@@ -98,11 +98,12 @@ def end_session(number: int, grace: float = 0.0) -> list[int]:
 
 
 def contents(*folders: Path) -> dict[str, str]:
-    """Digest of each file that counts as a result: no logs, no locks."""
+    """Digest of each file that counts as a result: no logs, locks, or parts of a data directory for parallel jobs."""
+    others = re.compile(r"/(\w+_)?log/|/tensorboard/|\.lock$|/split\d+utt/")
     found = {}
     for folder in folders:
         for path in folder.rglob("*"):
-            if path.is_file() and "log" not in path.parts and not path.name.endswith(".lock"):
+            if path.is_file() and not others.search(str(path)):
                 found[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
 
