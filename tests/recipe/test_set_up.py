@@ -18,7 +18,7 @@ import pytest
 from tests.recipe.workspaces import Workspace, clean_environment, end_session
 
 MAKE = "utils/make_venv.sh"
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(shutil.which("python3.11") is None, reason="needs python3.11 on PATH")]
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(shutil.which("python3.11") is None, reason="no python3.11 on PATH")]
 
 
 def wheel(folder: Path, version: str) -> Path:
