@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,14 +21,43 @@ SETTINGS = {"show_default": True, "help_option_names": ["-h", "--help"]}
 @click.option("--test-scp", type=FILE, required=True, help="xvector.scp of the test side.")
 @click.option("--out", type=FILE, required=True, help="Score file to write: <enroll> <test> <score>, in trial order.")
 @click.option("--mean-scp", type=FILE, help="Subtract the mean of these embeddings (a training set's) from both sides.")
-def score(trials_path: Path, enroll_scp: Path, test_scp: Path, out: Path, mean_scp: Path | None) -> None:
-    """Score trials by the cosine of their embeddings (-1 to 1)."""
+@click.option("--backend", type=click.Choice(["cosine", "plda"]), default="cosine", help="What compares embeddings.")
+@click.option("--plda", type=FILE, help="Folder that `imlkd plda fit` or Kaldi left, or a bare file `plda`.")
+@click.option("--models", type=FILE, help="Models of several utterances: <model> <utterance> <utterance> ...")
+@click.option("--num-utts", type=FILE, help="num_utts.ark: how many utterances an enrolment embedding is the mean of.")
+@click.option(
+    "--norm",
+    type=click.Choice(["none", "z", "t", "s", "as"]),
+    default="none",
+    help="Normalisation by a cohort: of the enrolment side, of the test side, of both, of both by the best --top-k.",
+)
+@click.option("--cohort-scp", type=FILE, help="Embeddings of the cohort: speakers' means or utterances.")
+@click.option("--cohort-utt2spk", type=FILE, help="Their speakers, none of whom may be in the trials.")
+@click.option("--top-k", type=click.IntRange(min=2), default=300, help="Members of the cohort that count in --norm as.")
+@click.option("--norm-stats", type=FILE, help="Folder that keeps the statistics of the cohort, as arks.")
+@click.option("--calibration", type=FILE, help="Make the scores log-likelihood ratios, as `imlkd calibrate` found.")
+@click.option("--utt2spk", multiple=True, type=FILE, help="Speakers of the trials, for --norm and --calibration.")
+@click.option("--utt2dur", multiple=True, type=FILE, help="Seconds by id, when the calibration uses them; repeatable.")
+@click.option("--magnitude-scp", multiple=True, type=FILE, help="Raw embeddings, likewise; repeatable.")
+@click.option("--cohort-stats-scp", multiple=True, type=FILE, help="Statistics of a cohort, likewise; repeatable.")
+def score(
+    trials_path: Path, enroll_scp: Path, test_scp: Path, out: Path, mean_scp: Path | None, backend: str,
+    plda: Path | None, **options: Any,
+) -> None:  # fmt: skip
+    """Score trials: by the cosine of their embeddings (-1 to 1), or by PLDA (a log-likelihood ratio)."""
     from imlkd.corpora.trials import read_trials
-    from imlkd.scoring.cosine import score_trials
+    from imlkd.scoring.cosine import score_trials, write_scores
+    from imlkd.scoring.scorer import ScoringOptions, make_scorer
 
+    if (backend == "plda") != (plda is not None):
+        raise click.UsageError("--backend plda and --plda belong together: give both or none")
+    chosen = ScoringOptions(plda=plda, mean_scp=mean_scp, **options)
     trials = read_trials(trials_path)
     _say_layout(trials)
-    score_trials(trials, enroll_scp, test_scp, out, mean_scp)
+    if chosen == ScoringOptions(mean_scp=mean_scp):
+        score_trials(trials, enroll_scp, test_scp, out, mean_scp)
+    else:
+        write_scores(out, trials, make_scorer(trials, enroll_scp, test_scp, chosen).scores(trials))
     click.echo(f"{out}: {len(trials)} scores")
 
 

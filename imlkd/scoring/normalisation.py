@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -43,11 +44,7 @@ def cohort_statistics(
     :raises UserError: when ``top_k`` is more than the cohort has.
     """
     left, right = (np.ascontiguousarray(side, dtype=np.float32) for side in (rows, cohort))
-    if len(right) < max(top_k or 2, 2):
-        wanted = "2" if top_k is None else f"the {top_k} of --top-k"
-        raise UserError(
-            f"the cohort has {len(right)} members, fewer than {wanted}: give a larger cohort, or a smaller --top-k"
-        )
+    refuse_small(len(right), top_k)
     size = max(1, min(_BLOCK_BYTES // (4 * len(right)), len(left)))
     statistics = np.empty((len(left), 2), dtype=np.float32)
     scores = np.empty((size, len(right)), dtype=np.float32)
@@ -64,6 +61,13 @@ def cohort_statistics(
             if progress is not None:
                 progress.update(stop - start)
     return statistics
+
+
+def refuse_small(members: int, top_k: int | None, place: Path | str = "the cohort") -> None:
+    """UserError when a cohort of so many members, read at ``place``, has not the ``top_k`` (or the two) it needs."""
+    if members < max(top_k or 2, 2):
+        wanted = "2" if top_k is None else f"the {top_k} of --top-k"
+        raise UserError(f"{place}: has {members} members, fewer than {wanted}: take a larger one or a smaller --top-k")
 
 
 def normalise(

@@ -18,6 +18,7 @@ from imlkd.scoring.lda import apply_affine, fit_lda, length_normalised
 from imlkd.scoring.metrics import Floats
 from imlkd.scoring.plda import ITERATIONS, Plda, SpeakerStatistics, fit_plda
 from imlkd.scoring.plda_adaptation import adapt_coral, adapt_kaldi
+from imlkd.scoring.vectors import stack
 
 
 @dataclass(frozen=True)
@@ -71,17 +72,21 @@ class PldaBackend:
             )
         return length_normalised(data) if self.config.length_norm else data
 
-    def models(self, vectors: npt.ArrayLike, model: npt.ArrayLike | None = None) -> Floats:
+    def models(
+        self, vectors: npt.ArrayLike, model: npt.ArrayLike | None = None, weight: npt.ArrayLike = 1
+    ) -> Floats:
         """Rows (m, M) of models.
 
         :param vectors: (N, D) enrolment embeddings.
         :param model: (N,), the model of each, from 0 without a gap; None: each is a model of its own.
+        :param weight: how many utterances each embedding is the mean of, (N,) or one number.
         """
         projected = self.plda.project(self.prepare(vectors))
         index = np.arange(len(projected)) if model is None else np.asarray(model)
-        counts = np.bincount(index)
+        weights = np.broadcast_to(np.asarray(weight, dtype=np.float64), len(projected))
+        counts = np.bincount(index, weights)
         means = np.zeros((len(counts), self.plda.dim))
-        np.add.at(means, index, projected)
+        np.add.at(means, index, weights[:, None] * projected)
         means /= counts[:, None]
         n = counts if self.config.enrolment == "book" else np.ones_like(counts)
         if self.config.normalize_length:
@@ -103,6 +108,10 @@ class PldaBackend:
         """Log-likelihood ratio of each pair of rows, (T,)."""
         scores: Floats = np.einsum("tm,tm->t", models, tests)
         return scores
+
+    def dot_rows(self, rows: Floats) -> FloatArray:
+        """Rows whose inner product is the score, in single precision; here all are such."""
+        return rows.astype(np.float32)
 
     def matrix(self, models: Floats, tests: Floats) -> Floats:
         """Log-likelihood ratios of all pairs, (n, m)."""
@@ -195,17 +204,6 @@ def read_backend(path: Path | str) -> PldaBackend:
     listed = folder / "speakers"
     speakers = tuple(line for _, line in read_lines(listed)) if listed.is_file() else ()
     return PldaBackend(plda, mean, transform, config, speakers)
-
-
-def stack(vectors: Mapping[str, FloatArray]) -> Floats:
-    """(N, D) in the mapping's order; UserError naming the id, for NaN, infinite values or another dimension."""
-    shape = next(iter(vectors.values())).shape
-    for name, vector in vectors.items():
-        if vector.shape != shape or vector.ndim != 1:
-            raise UserError(f"{name}: embedding has shape {vector.shape}, expected a vector like the first's {shape}")
-        if not np.isfinite(vector).all():
-            raise UserError(f"{name}: embedding holds NaN or infinite values: extract it again")
-    return np.stack(list(vectors.values())).astype(np.float64)
 
 
 def describe(backend: PldaBackend) -> Sequence[str]:

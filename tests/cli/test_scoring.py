@@ -130,3 +130,71 @@ def test_scoring_needs_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout == "[]\n"
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """15 other speakers, two utterances each: xvector.scp, utt2spk, trials."""
+    folder = tmp_path_factory.mktemp("cohort")
+    generator = np.random.default_rng(7)
+    centres = generator.normal(size=(15, 12))
+    names = [f"c{i:02d}-{j}" for i in range(15) for j in range(2)]
+    with ArkWriter(folder / "xvector.ark", folder / "xvector.scp") as writer:
+        for name in names:
+            writer.write(name, centres[int(name[1:3])] + generator.normal(0.0, 1.2, 12))
+    (folder / "utt2spk").write_text("".join(f"{name} {name[:3]}\n" for name in names))
+    pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
+    (folder / "trials").write_text(
+        "".join(f"{a} {b} {'target' if a[:3] == b[:3] else 'nontarget'}\n" for a, b in pairs)
+    )
+    return folder
+
+
+def normalised(data: Path, cohort: Path, out: Path, *more: object) -> subprocess.CompletedProcess[str]:
+    sides = ("--enroll-scp", data / "xvector.scp", "--test-scp", data / "xvector.scp", "--utt2spk", data / "utt2spk")
+    members = ("--cohort-scp", cohort / "xvector.scp", "--cohort-utt2spk", cohort / "utt2spk", "--top-k", 20)
+    return imlkd("score", "--trials", data / "trials", *sides, *members, "--out", out, *more)
+
+
+def test_back_end_norm_and_calibration(data: Path, cohort: Path, tmp_path: Path) -> None:
+    """PLDA of the cohort's speakers, AS-norm, calibrated on the cohort's own trials, as a user would chain them."""
+    fitted = ("--lda-dim", 8)
+    assert imlkd("plda", "fit", cohort / "xvector.scp", cohort / "utt2spk", tmp_path / "plda", *fitted).returncode == 0
+    backend = ("--backend", "plda", "--plda", tmp_path / "plda")
+    done = normalised(data, cohort, tmp_path / "scores", *backend, "--norm", "as", "--norm-stats", tmp_path / "stats")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "stats/both.scp").is_file()
+    plain = normalised(data, cohort, tmp_path / "cosine")
+    assert plain.returncode == 0 and score(data, tmp_path / "again").returncode == 0
+    assert (tmp_path / "cosine").read_bytes() == (tmp_path / "again").read_bytes()
+    sides = ("--enroll-scp", cohort / "xvector.scp", "--test-scp", cohort / "xvector.scp")
+    assert imlkd("score", "--trials", cohort / "trials", *sides, "--out", tmp_path / "dev").returncode == 0
+    dev = (tmp_path / "dev", cohort / "trials", "--utt2spk", cohort / "utt2spk")
+    assert imlkd("calibrate", *dev, "--out", tmp_path / "c.json").returncode == 0
+    done = normalised(data, cohort, tmp_path / "llr", "--calibration", tmp_path / "c.json")
+    assert done.returncode == 0, done.stderr
+    content = json.loads((tmp_path / "c.json").read_text())
+    rows = zip(*((tmp_path / name).read_text().splitlines() for name in ("cosine", "llr")), strict=True)
+    for before, after in rows:
+        llr = content["scale"] * float(before.split()[2]) + content["offset"]
+        assert float(after.split()[2]) == pytest.approx(llr, rel=1e-5, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("more", "status", "message"),
+    [
+        (("--norm", "as", "--top-k", 31), 1, "xvector.scp: has 30 members, fewer than the 31 of --top-k"),
+        (("--norm", "as", "--top-k", 1), 2, "1 is not in the range x>=2"),
+        (("--backend", "plda"), 2, "--backend plda and --plda belong together"),
+        (("--backend", "plda", "--plda", "none"), 1, "none: no such file"),
+        (("--norm", "t", "--cohort-utt2spk", "none"), 1, "none: no such file"),
+        (("--calibration", "none"), 1, "none: no such file: fit a calibration first"),
+    ],
+)
+def test_bad_choices_end_in_one_line_and_no_file(
+    more: tuple[object, ...], status: int, message: str, data: Path, cohort: Path, tmp_path: Path
+) -> None:
+    done = normalised(data, cohort, tmp_path / "scores", *more)
+    assert done.returncode == status and message in done.stderr
+    assert status == 2 or done.stderr.count("\n") == 1
+    assert not (tmp_path / "scores").exists()

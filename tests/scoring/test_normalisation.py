@@ -78,9 +78,9 @@ def test_never_the_full_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_cohort_smaller_than_k() -> None:
-    with pytest.raises(UserError, match="the cohort has 4 members, fewer than the 5 of --top-k: give a larger"):
+    with pytest.raises(UserError, match="the cohort: has 4 members, fewer than the 5 of --top-k: take a larger"):
         cohort_statistics(COHORT, COHORT, 5)
-    with pytest.raises(UserError, match="the cohort has 1 members, fewer than 2"):
+    with pytest.raises(UserError, match="the cohort: has 1 members, fewer than 2"):
         cohort_statistics(COHORT, COHORT[:1])
 
 

@@ -1,0 +1,278 @@
+"""From trials and embeddings to scores: back-end, normalisation by a cohort, calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from imlkd.corpora.trials import Trials, join_check
+from imlkd.errors import UserError
+from imlkd.kaldi_io import FloatArray, read_scp_arrays, read_table
+from imlkd.scoring.backend import Backend, Cosine
+from imlkd.scoring.calibration import Calibration
+from imlkd.scoring.cohort import refuse_shared_speakers, side_statistics, speakers_of
+from imlkd.scoring.evaluate import read_speakers
+from imlkd.scoring.metrics import Floats, Integers
+from imlkd.scoring.normalisation import TOP_K, normalise, refuse_small
+from imlkd.scoring.plda_backend import PldaBackend, read_backend
+from imlkd.scoring.quality import Quality, read_quality
+from imlkd.scoring.speaker_means import mean_vector, read_spk2utt
+from imlkd.scoring.vectors import stack
+
+BLOCK = 16384  # trials scored at a time: bounds the memory of the gathered rows
+
+
+@dataclass(frozen=True)
+class ScoringOptions:
+    """What is done to get a score, and from which files.
+
+    :param plda: folder or file of a PLDA back-end; None: cosine.
+    :param mean_scp: embeddings whose mean the cosine subtracts.
+    :param models: ``<model> <utterance> ...`` of models with several enrolment utterances.
+    :param num_utts: how many utterances each enrolment embedding is the mean of (``num_utts.ark``).
+    :param norm: one of ``NORMS``; ``top_k`` of the cohort for ``as``.
+    :param norm_stats: folder that keeps the statistics of the cohort.
+    :param calibration: what ``imlkd calibrate`` wrote.
+    :param utt2spk: of the trials' ids; needed with a cohort or a calibration, to make sure that no speaker is shared.
+    """
+
+    plda: Path | None = None
+    mean_scp: Path | None = None
+    models: Path | None = None
+    num_utts: Path | None = None
+    norm: str = "none"
+    cohort_scp: Path | None = None
+    cohort_utt2spk: Path | None = None
+    top_k: int = TOP_K
+    norm_stats: Path | None = None
+    calibration: Path | None = None
+    utt2spk: tuple[Path, ...] = ()
+    utt2dur: tuple[Path, ...] = ()
+    magnitude_scp: tuple[Path, ...] = ()
+    cohort_stats_scp: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of the trials: rows of the back-end by id."""
+
+    ids: dict[str, int]
+    rows: Floats
+
+    def index(self, names: list[str]) -> Integers:
+        """The row of each name, (T,)."""
+        return np.array([self.ids[name] for name in names], dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean and deviation against the cohort, (N, 2), by the rows of a side."""
+
+    enroll: FloatArray | None = None
+    test: FloatArray | None = None
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Scores trials by their ids; made by ``make_scorer``, which has looked at all that can be wrong with them."""
+
+    backend: Backend
+    enroll: Side
+    test: Side
+    norm: str
+    statistics: Statistics
+    calibration: Calibration | None
+    calibration_path: Path | None
+    quality: Quality
+
+    def scores(self, trials: Trials) -> Floats:
+        """Scores (T,) in the order of ``trials``.
+
+        :raises UserError: when the calibration was fitted on scores of another kind.
+        """
+        found = np.empty(len(trials))
+        inside = 0
+        for block in _blocks(len(trials)):
+            enroll, test = trials.enroll[block], trials.test[block]
+            raw = self._raw(enroll, test)
+            if self.calibration is not None:
+                inside += self.calibration.in_range(raw)
+                raw = self.calibration.apply(raw, enroll, test, self.quality)
+            found[block] = raw
+        if self.calibration is not None and self.calibration_path is not None:
+            self.calibration.refuse_foreign(inside, len(trials), self.calibration_path)
+        return found
+
+    def _raw(self, enroll: list[str], test: list[str]) -> Floats:
+        left, right = self.enroll.index(enroll), self.test.index(test)
+        scores = self.backend.score(self.enroll.rows[left], self.test.rows[right])
+        of_enroll = None if self.statistics.enroll is None else (self.statistics.enroll, left)
+        of_test = None if self.statistics.test is None else (self.statistics.test, right)
+        return normalise(scores, self.norm, of_enroll, of_test)
+
+
+def make_scorer(trials: Trials, enroll_scp: Path, test_scp: Path, options: ScoringOptions) -> Scorer:
+    """Read all that ``options`` name, check that it belongs together, and compare both sides with the cohort.
+
+    :raises UserError: for missing ids, unusable embeddings, shared speakers, a cohort that is too small, and what the
+        readers refuse.
+    """
+    backend, trained_on = _read_backend(options)
+    speakers = _speakers(trials, options)
+    if speakers is not None and options.plda is not None:
+        refuse_shared_speakers(trained_on, speakers, options.plda, "the training set of the back-end")
+    calibration = _read_calibration(trials, speakers, options)
+    enroll_vectors = read_scp_arrays(enroll_scp)
+    test_vectors = enroll_vectors if test_scp == enroll_scp else read_scp_arrays(test_scp)
+    models = None if options.models is None else read_spk2utt(options.models)
+    source = " and ".join(dict.fromkeys([str(options.models or enroll_scp), str(test_scp)]))
+    join_check(trials, enroll_vectors.keys() if models is None else models.keys(), test_vectors.keys(), source=source)
+    alike = enroll_vectors is test_vectors and models is None and options.num_utts is None
+    names = list(dict.fromkeys(trials.enroll + trials.test if alike else trials.test))
+    test = _side(names, backend.test(stack(test_vectors, names)))
+    if alike and isinstance(backend, Cosine):
+        enroll = test  # the same rows, once
+    else:
+        enroll = _enroll_side(names if alike else trials.enroll, backend, enroll_vectors, models, options)
+    del enroll_vectors, test_vectors
+    statistics = _statistics(backend, enroll, test, alike, speakers, options)
+    quality = read_quality(options.utt2dur, options.magnitude_scp, options.cohort_stats_scp)
+    quality = _with_cohort_means(quality, enroll, test, statistics)
+    return Scorer(backend, enroll, test, options.norm, statistics, calibration, options.calibration, quality)
+
+
+def _read_backend(options: ScoringOptions) -> tuple[Backend, tuple[str, ...]]:
+    mean = None if options.mean_scp is None else mean_vector(read_scp_arrays(options.mean_scp)).astype(np.float64)
+    if options.plda is None:
+        return Cosine(mean), ()
+    if mean is not None:
+        raise UserError(f"{options.mean_scp}: --mean-scp is the cosine's: a PLDA back-end has a mean.vec of its own")
+    backend: PldaBackend = read_backend(options.plda)
+    return backend, backend.speakers
+
+
+def _speakers(trials: Trials, options: ScoringOptions) -> set[str] | None:
+    if not options.utt2spk:
+        if options.norm != "none" or options.calibration is not None:
+            what = f"--norm {options.norm}" if options.norm != "none" else "--calibration"
+            raise UserError(f"{what} needs --utt2spk of the trials, to make sure that no speaker is on both sides")
+        return None
+    source = ", ".join(map(str, options.utt2spk))
+    return speakers_of(trials.enroll + trials.test, _with_models(read_speakers(options.utt2spk), options), source)
+
+
+def _with_models(utt2spk: dict[str, str], options: ScoringOptions) -> dict[str, str]:
+    """Models named neither by utterance nor by speaker have the speaker of their utterances."""
+    if options.models is not None:
+        for model, utterances in read_spk2utt(options.models).items():
+            speaker = utt2spk.get(utterances[0])
+            if speaker is not None:
+                utt2spk.setdefault(model, speaker)
+    return utt2spk
+
+
+def _read_calibration(trials: Trials, speakers: set[str] | None, options: ScoringOptions) -> Calibration | None:
+    if options.calibration is None:
+        return None
+    calibration = Calibration.read(options.calibration)
+    calibration.refuse(trials, speakers or (), options.calibration)
+    return calibration
+
+
+def _enroll_side(
+    ids: list[str],
+    backend: Backend,
+    vectors: Mapping[str, FloatArray],
+    models: Mapping[str, list[str]] | None,
+    options: ScoringOptions,
+) -> Side:
+    names = list(dict.fromkeys(ids))
+    weights = None if options.num_utts is None else _counts(options.num_utts)
+    if models is None:
+        weight = [1] if weights is None else [_count(weights, name, options) for name in names]
+        return _side(names, backend.models(stack(vectors, names), None, weight))
+    utterances = [(row, one) for row, name in enumerate(names) for one in models[name]]
+    missing = [one for _, one in utterances if one not in vectors]
+    if missing:
+        raise UserError(
+            f"{options.models}: {len(missing)} of {len(utterances)} enrolment utterances have no embedding, first: "
+            f"{', '.join(missing[:5])}: extract them first"
+        )
+    index = np.array([row for row, _ in utterances], dtype=np.int64)
+    return _side(names, backend.models(stack(vectors, [one for _, one in utterances]), index))
+
+
+def _counts(path: Path) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for name, text in read_table(path, fields=2).items():
+        if not text.isdecimal() or not int(text):
+            raise UserError(f"{path}: {name}: {text!r} is no number of utterances: mend the line")
+        counts[name] = int(text)
+    return counts
+
+
+def _count(counts: Mapping[str, int], name: str, options: ScoringOptions) -> int:
+    if name not in counts:
+        raise UserError(f"{options.num_utts}: {name} is not there: does it belong to the enrolment embeddings?")
+    return counts[name]
+
+
+def _side(names: list[str], rows: Floats) -> Side:
+    usable = rows.any(axis=1)
+    if not usable.all():
+        raise UserError(
+            f"{names[int(np.argmin(usable))]}: embedding has no length (equal to the subtracted mean, or averaged to "
+            "zero): extract it again, or take the trial out"
+        )
+    return Side({name: row for row, name in enumerate(names)}, rows)
+
+
+def _statistics(
+    backend: Backend, enroll: Side, test: Side, alike: bool, speakers: set[str] | None, options: ScoringOptions
+) -> Statistics:
+    """Each side against the cohort.
+
+    Where both sides are single embeddings of one file (``alike``) they hold the same ids, and every back-end is
+    symmetric: then each embedding is compared once.
+    """
+    if options.norm == "none":
+        return Statistics()
+    if options.cohort_scp is None or options.cohort_utt2spk is None:
+        raise UserError(f"--norm {options.norm} needs --cohort-scp and --cohort-utt2spk: the training set's, say")
+    cohort = read_scp_arrays(options.cohort_scp)
+    members = speakers_of(cohort, read_table(options.cohort_utt2spk, fields=2), str(options.cohort_utt2spk))
+    refuse_shared_speakers(members, speakers or (), options.cohort_scp, "the cohort")
+    top_k = options.top_k if options.norm == "as" else None
+    refuse_small(len(cohort), top_k, options.cohort_scp)
+    vectors = stack(cohort)
+    as_models, as_tests = (backend.dot_rows(rows) for rows in (backend.models(vectors), backend.test(vectors)))
+
+    def of(side: Side, members: FloatArray, label: str) -> FloatArray:
+        return side_statistics(list(side.ids), backend.dot_rows(side.rows), members, top_k, label, options.norm_stats)
+
+    if alike and options.norm in ("s", "as"):
+        found = of(test, as_models, "both")
+        return Statistics(found, found)
+    return Statistics(
+        of(enroll, as_tests, "enroll") if options.norm != "t" else None,
+        of(test, as_models, "test") if options.norm != "z" else None,
+    )
+
+
+def _with_cohort_means(quality: Quality, enroll: Side, test: Side, statistics: Statistics) -> Quality:
+    """Of a normalisation in this run, the means are the measure, unless a file gives them."""
+    if "cohort_mean" in quality.measures:
+        return quality
+    means: dict[str, float] = {}
+    for side, values in ((enroll, statistics.enroll), (test, statistics.test)):
+        if values is not None:
+            means.update(zip(side.ids, values[:, 0].tolist(), strict=True))
+    return Quality({**quality.measures, "cohort_mean": means}) if means else quality
+
+
+def _blocks(count: int) -> Iterator[slice]:
+    for start in range(0, count, BLOCK):
+        yield slice(start, start + BLOCK)
