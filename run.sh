@@ -24,6 +24,10 @@ cmd=
 relevance_set=
 student_set=
 bootstrap=1000
+backend=cosine
+lda_dim=
+score_norm=none
+top_k=300
 allow_pipes=false
 force=false
 
@@ -45,6 +49,11 @@ Models
   --conf DIR                 YAML files                                      (default: egs/CORPUS/conf)
   --relevance-set 'K=V ...'  override keys of relevance.yaml, e.g. 'nodes=8 segments.durations=[2.0]'
   --student-set 'K=V ...'    override keys of student.yaml, e.g. 'training.epochs=10'
+Scores
+  --backend cosine|plda      what compares embeddings; PLDA: fitted on the students' training set  (default: $backend)
+  --lda-dim N                reduce to N dimensions before PLDA
+  --score-norm NAME          none, z, t, s, as: normalise by the mean embeddings of the training speakers (default: $score_norm)
+  --top-k N                  of them count in --score-norm as                (default: $top_k)
 Where and how
   --data DIR, --exp DIR      where prepared data and results go              (default: $data, $exp)
   --stage N, --stop-stage M  first and last stage to run                     (default: $stage, $stop_stage)
@@ -76,13 +85,18 @@ for option in corpus train test trials train_cuts test_cuts voxceleb1 voxceleb_t
   [ -z "$value" ] || command_line+=" --${option//_/-} $value"
 done
 
+if [ "$backend $score_norm" != "cosine none" ]; then
+  command_line+=" --backend $backend${lda_dim:+ --lda-dim $lda_dim} --score-norm $score_norm --top-k $top_k"
+fi
+
 log() { echo "$(date '+%H:%M:%S') $*"; }
 wanted() { at="stage $1" && [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
 
 imlkd recipe check --corpus "$corpus" --stage "$stage" --stop-stage "$stop_stage" --nj "$nj" \
   --teacher "$teacher" --methods "$methods" --conf "$conf" --exp "$exp" --data "$data" --bootstrap "$bootstrap" \
   --own-data "$train$test$trials$train_cuts$test_cuts" --voxceleb "$voxceleb1$voxceleb_trials" \
-  --teacher-weights "$teacher_weights" --relevance-set "$relevance_set" --student-set "$student_set"
+  --teacher-weights "$teacher_weights" --relevance-set "$relevance_set" --student-set "$student_set" \
+  --backend "$backend" --score-norm "$score_norm" --top-k "$top_k" --lda-dim "$lda_dim"
 exec 8>"$exp/.lock"
 flock -n 8 || { echo "$0: another run is at work in $exp: wait for it, or choose another --exp" >&2; exit 1; }
 # Runs with an --exp of their own may share the data: one prepares them, the others wait here.
@@ -110,6 +124,12 @@ teacher_dir=$exp/$teacher
 [ "$teacher" = own ] && teacher_dir=$exp/${corpus}_teacher
 targets=$teacher_dir/targets_$train_set
 read -r -a all_lists <<< "$lists"
+embedded=$test_sets
+if [ "$backend $score_norm" != "cosine none" ]; then
+  imlkd recipe check-cohort "$data/$train_set/spk2utt" --backend "$backend" --score-norm "$score_norm" \
+    --top-k "$top_k" --lda-dim "$lda_dim"
+  embedded+=" $train_set"
+fi
 students=()
 for method in ${methods//,/ }; do students+=("$exp/${corpus}_$method"); done
 
@@ -144,7 +164,7 @@ fi
 if wanted 5; then
   log "stage 5: embeddings"
   for model in "$teacher_dir" "${students[@]}"; do
-    for set in $test_sets; do
+    for set in $embedded; do
       local/embed.sh --nj "$nj" --cmd "$extract_cmd" --allow-pipes "$allow_pipes" --force "$force" \
         "$model" "$data/$set" "$model/xvectors_$set"
     done
@@ -154,7 +174,8 @@ fi
 if wanted 6; then
   log "stage 6: scores"
   for model in "$teacher_dir" "${students[@]}"; do
-    local/score.sh --cmd "$score_cmd" --bootstrap "$bootstrap" --force "$force" "$model" "$data" "${all_lists[@]}"
+    local/score.sh --cmd "$score_cmd" --bootstrap "$bootstrap" --backend "$backend" --lda-dim "$lda_dim" \
+      --score-norm "$score_norm" --cohort "$train_set" --top-k "$top_k" --force "$force" "$model" "$data" "${all_lists[@]}"
   done
 fi
 

@@ -11,9 +11,12 @@ from pathlib import Path
 
 from imlkd.errors import UserError
 from imlkd.files import make_dir, os_errors
+from imlkd.kaldi_io import read_table
 
 LAST_STAGE = 7
 CORPORA = ("minivox", "kaldi", "voxceleb")
+BACKENDS = ("cosine", "plda")
+SCORE_NORMS = ("none", "z", "t", "s", "as")
 
 
 def check_stages(corpus: str, stage: str, stop_stage: str, nj: str, bootstrap: str = "1000") -> None:
@@ -29,6 +32,29 @@ def check_stages(corpus: str, stage: str, stop_stage: str, nj: str, bootstrap: s
         raise UserError(f"--nj {nj}: give a whole number of parallel jobs, 1 or more")
     if not bootstrap.isdecimal():
         raise UserError(f"--bootstrap {bootstrap}: give a whole number of draws")
+
+
+def check_scoring(backend: str, score_norm: str, top_k: str, lda_dim: str) -> None:
+    """UserError for an unknown back-end or normalisation, or numbers that are none."""
+    if backend not in BACKENDS:
+        raise UserError(f"--backend {backend}: known are {', '.join(BACKENDS)}")
+    if score_norm not in SCORE_NORMS:
+        raise UserError(f"--score-norm {score_norm}: known are {', '.join(SCORE_NORMS)}")
+    if not top_k.isdecimal() or int(top_k) < 2:
+        raise UserError(f"--top-k {top_k}: give a whole number of speakers, 2 or more")
+    if lda_dim and (not lda_dim.isdecimal() or int(lda_dim) < 1):
+        raise UserError(f"--lda-dim {lda_dim}: give a whole number of dimensions, 1 or more")
+    if lda_dim and backend != "plda":
+        raise UserError(f"--lda-dim {lda_dim}: given, but --backend is {backend}: add --backend plda")
+
+
+def check_cohort(spk2utt: Path, backend: str, score_norm: str, top_k: str, lda_dim: str) -> None:
+    """UserError when the training set has too few speakers for what is to be done with them."""
+    speakers = len(read_table(spk2utt))
+    if score_norm == "as" and int(top_k) > speakers:
+        raise UserError(f"--top-k {top_k}: {spk2utt} has {speakers} speakers: give {speakers} at most")
+    if backend == "plda" and lda_dim and int(lda_dim) >= speakers:
+        raise UserError(f"--lda-dim {lda_dim}: {spk2utt} has {speakers} speakers: give {speakers - 1} at most")
 
 
 def check_belongings(corpus: str, own_data: str, voxceleb: str, teacher: str, weights: str) -> None:

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from imlkd.errors import UserError
-from imlkd.recipe import check_belongings, check_folders, check_packages, check_stages
+from imlkd.kaldi_io import write_table
+from imlkd.recipe import (
+    check_belongings,
+    check_cohort,
+    check_folders,
+    check_packages,
+    check_scoring,
+    check_stages,
+)
 
 ROOT = Path(__file__).parents[1]
 
@@ -58,6 +66,35 @@ def test_options_that_would_be_passed_over(arguments: tuple[str, str, str, str, 
     assert str(caught.value).startswith(message)
     check_belongings("minivox", "", "", "own", "")
     check_belongings("kaldi", "d", "", "resemblyzer", __file__)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("lda", "none", "300", ""), "--backend lda: known are cosine, plda"),
+        (("cosine", "asnorm", "300", ""), "--score-norm asnorm: known are none, z, t, s, as"),
+        (("cosine", "as", "1", ""), "--top-k 1: give a whole number of speakers, 2 or more"),
+        (("cosine", "as", "x", ""), "--top-k x: give a whole number"),
+        (("plda", "none", "300", "0"), "--lda-dim 0: give a whole number of dimensions"),
+        (("cosine", "none", "300", "9"), "--lda-dim 9: given, but --backend is cosine"),
+    ],
+)
+def test_bad_ways_of_scoring(arguments: tuple[str, str, str, str], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        check_scoring(*arguments)
+    assert str(caught.value).startswith(message)
+    check_scoring("plda", "as", "300", "9")
+    check_scoring("cosine", "none", "300", "")
+
+
+def test_training_set_too_small_for_the_way_of_scoring(tmp_path: Path) -> None:
+    write_table(tmp_path / "spk2utt", {f"s{i}": f"s{i}-1 s{i}-2" for i in range(5)})
+    check_cohort(tmp_path / "spk2utt", "plda", "as", "5", "4")
+    check_cohort(tmp_path / "spk2utt", "cosine", "s", "300", "")
+    with pytest.raises(UserError, match="--top-k 6: .*spk2utt has 5 speakers: give 5 at most"):
+        check_cohort(tmp_path / "spk2utt", "cosine", "as", "6", "")
+    with pytest.raises(UserError, match="--lda-dim 5: .*spk2utt has 5 speakers: give 4 at most"):
+        check_cohort(tmp_path / "spk2utt", "plda", "none", "300", "5")
 
 
 def test_draws_are_a_number() -> None:

@@ -30,20 +30,39 @@ def recipe() -> None:
 @click.option("--teacher-weights", default="", help="File of the teacher's weights.")
 @click.option("--relevance-set", default="", help="Overrides of relevance.yaml, separated by white space.")
 @click.option("--student-set", default="", help="Overrides of student.yaml, separated by white space.")
+@click.option("--backend", default="cosine", help="What compares embeddings.")
+@click.option("--score-norm", default="none", help="Normalisation of scores.")
+@click.option("--top-k", default="300", help="Members of the cohort that count.")
+@click.option("--lda-dim", default="", help="Dimensions before PLDA.")
 def check(
     corpus: str, stage: str, stop_stage: str, nj: str, teacher: str, methods: str, conf: Path, exp: Path, data: Path,
     bootstrap: str, own_data: str, voxceleb: str, teacher_weights: str, relevance_set: str, student_set: str,
+    backend: str, score_norm: str, top_k: str, lda_dim: str,
 ) -> None:
     """Refuse a run that cannot work before it has computed anything."""
-    from imlkd.recipe import check_belongings, check_folders, check_packages, check_stages
+    from imlkd.recipe import check_belongings, check_folders, check_packages, check_scoring, check_stages
 
     check_stages(corpus, stage, stop_stage, nj, bootstrap)
+    check_scoring(backend, score_norm, top_k, lda_dim)
     check_belongings(corpus, own_data, voxceleb, teacher, teacher_weights)
     check_folders(conf, [exp, data])
     check_packages()
     from imlkd.training.check import check_recipe  # loads those packages
 
     check_recipe(teacher, methods, conf, relevance_set.split(), student_set.split())
+
+
+@recipe.command("check-cohort")
+@click.argument("spk2utt", type=PATH)
+@click.option("--backend", default="cosine", help="What compares embeddings.")
+@click.option("--score-norm", default="none", help="Normalisation of scores.")
+@click.option("--top-k", default="300", help="Members of the cohort that count.")
+@click.option("--lda-dim", default="", help="Dimensions before PLDA.")
+def check_cohort(spk2utt: Path, backend: str, score_norm: str, top_k: str, lda_dim: str) -> None:
+    """Refuse a training set SPK2UTT that is too small for the way of scoring."""
+    from imlkd.recipe import check_cohort as check
+
+    check(spk2utt, backend, score_norm, top_k, lda_dim)
 
 
 @recipe.command()
