@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +48,7 @@ def score(
     plda: Path | None, **options: Any,
 ) -> None:  # fmt: skip
     """Score trials: by the cosine of their embeddings (-1 to 1), or by PLDA (a log-likelihood ratio)."""
+    workers = _workers() if options["norm"] != "none" else 1
     from imlkd.corpora.trials import read_trials
     from imlkd.scoring.cosine import score_trials, write_scores
     from imlkd.scoring.scorer import ScoringOptions, make_scorer
@@ -57,7 +61,8 @@ def score(
     if chosen == ScoringOptions(mean_scp=mean_scp):
         score_trials(trials, enroll_scp, test_scp, out, mean_scp)
     else:
-        write_scores(out, trials, make_scorer(trials, enroll_scp, test_scp, chosen).scores(trials))
+        scorer = make_scorer(trials, enroll_scp, test_scp, replace(chosen, workers=workers))
+        write_scores(out, trials, scorer.scores(trials))
     click.echo(f"{out}: {len(trials)} scores")
 
 
@@ -109,6 +114,19 @@ def speaker_means(spk2utt: Path, xvector_scp: Path, out_dir: Path, max_missing: 
     click.echo(f"{out_dir}: {len(result.means)} speakers, {sum(result.num_utts.values())} utterances")
     if result.missing:
         click.echo(f"without an embedding: {len(result.missing)} utterances, first: {', '.join(result.missing[:5])}")
+
+
+def _workers() -> int:
+    """Threads that numpy's products of matrices would take; where numpy is not loaded yet, they get one each instead.
+
+    Then blocks of work run side by side, the steps between the products too.
+    """
+    wanted = os.environ.get("OPENBLAS_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS") or ""
+    cores = len(os.sched_getaffinity(0))
+    if "numpy" in sys.modules:
+        return 1
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    return min(int(wanted), cores) if wanted.isdecimal() and int(wanted) else cores
 
 
 def _say_layout(trials: Trials) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from imlkd.errors import UserError
 from imlkd.files import atomic_write_text, make_dir
@@ -47,15 +49,17 @@ def refuse_shared_speakers(cohort: Collection[str], test: Collection[str], place
 
 def side_statistics(
     ids: list[str],
-    rows: FloatArray,
+    rows: npt.NDArray[Any],
     cohort: FloatArray,
     top_k: int | None,
     label: str,
     cache: Path | None = None,
+    dot_rows: Callable[[npt.NDArray[Any]], FloatArray] | None = None,
+    workers: int = 1,
 ) -> FloatArray:
     """``cohort_statistics`` of one side of the trials, (N, 2), from ``cache`` when they were made of the same.
 
-    :param ids: of the ``rows``, (N, M).
+    :param ids: of the ``rows``, (N, M); ``dot_rows``, ``workers``: see ``cohort_statistics``.
     :param cache: folder; it gets ``<label>.ark``, ``<label>.scp`` (``<id>`` -> mean and standard deviation) and
         ``<label>.made_from.json``.
     :raises UserError: naming the id whose scores against the cohort are all the same.
@@ -64,7 +68,7 @@ def side_statistics(
     if cache is not None and (found := _cached(cache, label, ids, made_from)) is not None:
         return found
     with Progress(f"{label} against the cohort", len(rows)) as progress:
-        statistics = cohort_statistics(rows, cohort, top_k, progress)
+        statistics = cohort_statistics(rows, cohort, top_k, dot_rows, progress, workers)
     flat = ~(statistics[:, 1] > 1e-6 * np.abs(statistics[:, 0]))
     if flat.any():
         raise UserError(
@@ -76,10 +80,10 @@ def side_statistics(
     return statistics
 
 
-def _digest(ids: list[str], rows: FloatArray, cohort: FloatArray, top_k: int | None) -> str:
+def _digest(ids: list[str], rows: npt.NDArray[Any], cohort: FloatArray, top_k: int | None) -> str:
     digest = hashlib.sha256(json.dumps([ids, top_k, rows.shape, cohort.shape]).encode())
     for array in (rows, cohort):
-        digest.update(np.ascontiguousarray(array, dtype=np.float32).data)
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 

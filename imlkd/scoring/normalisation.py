@@ -16,9 +16,10 @@ there, and none is sorted.
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,32 +35,43 @@ _BLOCK_BYTES = 6 * 2**20  # of scores: what the last-level cache of a core holds
 
 
 def cohort_statistics(
-    rows: npt.ArrayLike, cohort: npt.ArrayLike, top_k: int | None = None, progress: Progress | None = None
+    rows: npt.ArrayLike,
+    cohort: npt.ArrayLike,
+    top_k: int | None = None,
+    dot_rows: Callable[[npt.NDArray[Any]], FloatArray] | None = None,
+    progress: Progress | None = None,
+    workers: int = 1,
 ) -> FloatArray:
     """Mean and standard deviation of each row's scores against the cohort, (N, 2), float32.
 
-    :param rows: (N, M), of a back-end's models or tests; ``cohort``: (C, M), of its other side.
+    :param rows: (N, M), of a back-end's models or tests.
+    :param cohort: (C, M), of the back-end's other side, after its ``dot_rows``.
     :param top_k: only of that many highest scores a row; None: of all.
+    :param dot_rows: the back-end's, applied to each block of ``rows``; None: they are such rows already.
     :param progress: counts rows.
+    :param workers: threads that take a block each. More than one pays when the product of matrices itself has one
+        thread (OPENBLAS_NUM_THREADS=1 before numpy is loaded); no result depends on it.
     :raises UserError: when ``top_k`` is more than the cohort has.
     """
-    left, right = (np.ascontiguousarray(side, dtype=np.float32) for side in (rows, cohort))
+    left, right = np.asarray(rows), np.ascontiguousarray(cohort, dtype=np.float32)
     refuse_small(len(right), top_k)
     size = max(1, min(_BLOCK_BYTES // (4 * len(right)), len(left)))
     statistics = np.empty((len(left), 2), dtype=np.float32)
-    scores = np.empty((size, len(right)), dtype=np.float32)
-    threads = thread_count()
-    with ThreadPoolExecutor(threads) as pool:
-        for start in range(0, len(left), size):
-            stop = min(start + size, len(left))
-            block = scores[: stop - start]
-            np.matmul(left[start:stop], right.T, out=block)
-            shares = np.array_split(np.arange(stop - start), threads)
-            parts = [(block[s[0] : s[-1] + 1], statistics[start + s[0] : start + s[-1] + 1]) for s in shares if len(s)]
-            for done in [pool.submit(_mean_and_std, *part, top_k) for part in parts]:
-                done.result()
-            if progress is not None:
-                progress.update(stop - start)
+    starts = range(0, len(left), size)
+
+    def work(own: range) -> Iterator[int]:
+        scores = np.empty((size, len(right)), dtype=np.float32)
+        for start in own:
+            part = left[start : start + size]
+            part = (part if dot_rows is None else dot_rows(part)).astype(np.float32, copy=False)
+            block = scores[: len(part)]
+            np.matmul(part, right.T, out=block)
+            _mean_and_std(block, statistics[start : start + size], top_k)
+            yield len(part)
+
+    for done in _in_threads([work(starts[worker::workers]) for worker in range(workers)]):
+        if progress is not None:
+            progress.update(done)
     return statistics
 
 
@@ -91,17 +103,42 @@ def normalise(
     return total / len(sides) if sides else scores
 
 
-def thread_count() -> int:
-    """OMP_NUM_THREADS where that is set, as for the product of matrices, else the cores that this process may use."""
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
-    return int(wanted) if wanted.isdecimal() and int(wanted) else len(os.sched_getaffinity(0))
-
-
 def _mean_and_std(scores: FloatArray, out: FloatArray, top_k: int | None) -> None:
     """Into ``out`` (n, 2) from ``scores`` (n, C), whose order is lost."""
     if top_k is not None and top_k < scores.shape[1]:
-        scores.partition(scores.shape[1] - top_k, axis=1)
-        scores = scores[:, -top_k:]
+        scores = _best(scores, top_k)
     out[:, 0] = scores.mean(axis=1)
     np.subtract(scores, out[:, :1], out=scores)
     out[:, 1] = np.sqrt(np.einsum("nk,nk->n", scores, scores) / scores.shape[1])
+
+
+def _best(scores: FloatArray, top_k: int) -> FloatArray:
+    """The ``top_k`` highest of each row, (n, top_k), in no order; ``scores`` (n, C), contiguous, loses its own.
+
+    Bits of floats from 0 up, read as integers, have the floats' order, and those of negative ones lie below; numpy
+    partitions integers twice as fast, for it need not look for NaN. A row with a negative value among its best is
+    partitioned once more, as floats.
+    """
+    first = scores.shape[1] - top_k
+    scores.view(np.int32).partition(first, axis=1)
+    best = scores[:, first:]
+    wrong = np.flatnonzero((best.view(np.int32) < 0).any(axis=1))
+    if len(wrong):
+        best[wrong] = np.partition(scores[wrong], first, axis=1)[:, first:]
+    return best
+
+
+def _in_threads(shares: list[Iterator[int]]) -> Iterator[int]:
+    """What ``shares`` yield, each drawn by a thread of its own, as it comes."""
+    if len(shares) == 1:
+        yield from shares[0]
+        return
+    with ThreadPoolExecutor(len(shares)) as pool:
+        owner = {pool.submit(next, share, 0): share for share in shares}
+        while owner:
+            ready, _ = wait(owner, return_when=FIRST_COMPLETED)
+            for future in ready:
+                share = owner.pop(future)
+                if done := future.result():
+                    owner[pool.submit(next, share, 0)] = share
+                    yield done

@@ -37,6 +37,7 @@ class ScoringOptions:
     :param norm_stats: folder that keeps the statistics of the cohort.
     :param calibration: what ``imlkd calibrate`` wrote.
     :param utt2spk: of the trials' ids; needed with a cohort or a calibration, to make sure that no speaker is shared.
+    :param workers: threads of the comparison with the cohort.
     """
 
     plda: Path | None = None
@@ -53,6 +54,7 @@ class ScoringOptions:
     utt2dur: tuple[Path, ...] = ()
     magnitude_scp: tuple[Path, ...] = ()
     cohort_stats_scp: tuple[Path, ...] = ()
+    workers: int = 1
 
 
 @dataclass(frozen=True)
@@ -251,7 +253,8 @@ def _statistics(
     as_models, as_tests = (backend.dot_rows(rows) for rows in (backend.models(vectors), backend.test(vectors)))
 
     def of(side: Side, members: FloatArray, label: str) -> FloatArray:
-        return side_statistics(list(side.ids), backend.dot_rows(side.rows), members, top_k, label, options.norm_stats)
+        cache, dot_rows = options.norm_stats, backend.dot_rows
+        return side_statistics(list(side.ids), side.rows, members, top_k, label, cache, dot_rows, options.workers)
 
     if alike and options.norm in ("s", "as"):
         found = of(test, as_models, "both")

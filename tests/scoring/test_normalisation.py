@@ -4,8 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imlkd.errors import UserError
+from imlkd.progress import Progress
 from imlkd.scoring import normalisation
-from imlkd.scoring.normalisation import NORMS, cohort_statistics, normalise, thread_count
+from imlkd.scoring.normalisation import NORMS, cohort_statistics, normalise
 
 COHORT = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8], [-1.0, 0.0]])
 
@@ -46,21 +47,33 @@ def test_against_a_full_sort(seed: int, count: int, size: int, dim: int, data: s
     best = np.sort(rows @ cohort.T, axis=1)[:, ::-1][:, :top_k].astype(np.float64)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(normalisation, "_BLOCK_BYTES", data.draw(st.integers(1, 4000)))
-        found = cohort_statistics(rows, cohort, top_k)
+        found = cohort_statistics(rows, cohort, top_k, workers=data.draw(st.integers(1, 3)))
     np.testing.assert_allclose(found[:, 0], best.mean(axis=1), atol=1e-5)
     np.testing.assert_allclose(found[:, 1], best.std(axis=1), atol=1e-5)
 
 
-def test_number_of_threads_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("shift", [-10.0, -0.5, 0.0, 0.5, 10.0])
+def test_rows_whose_best_are_negative(shift: float) -> None:
+    """Log-likelihood ratios of impostors are; some rows, all, or none."""
     generator = np.random.default_rng(0)
-    rows, cohort = generator.normal(size=(301, 16)), generator.normal(size=(90, 16))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    one = cohort_statistics(rows, cohort, 20)
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert thread_count() == 3
-    np.testing.assert_array_equal(cohort_statistics(rows, cohort, 20), one)
-    monkeypatch.setenv("OMP_NUM_THREADS", "0")
-    assert thread_count() >= 1
+    rows, cohort = generator.normal(size=(50, 8)), generator.normal(size=(200, 8))
+    rows, cohort = np.hstack([rows, np.full((50, 1), shift)]), np.hstack([cohort, np.ones((200, 1))])
+    best = np.sort(rows @ cohort.T, axis=1)[:, -30:]
+    found = cohort_statistics(rows, cohort, 30)
+    np.testing.assert_allclose(found[:, 0], best.mean(axis=1), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(found[:, 1], best.std(axis=1), rtol=1e-5, atol=1e-5)
+
+
+def test_progress_counts_every_row_and_errors_of_a_worker_come_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(normalisation, "_BLOCK_BYTES", 16 * 3)
+    rows = np.random.default_rng(0).normal(size=(20, 2))
+    for workers in (1, 2, 30):
+        with Progress("rows", 20) as progress:
+            found = cohort_statistics(rows, COHORT, 2, None, progress, workers)
+        assert progress.count == 20
+        np.testing.assert_array_equal(found, cohort_statistics(rows, COHORT, 2))
+    with pytest.raises(ValueError, match="matmul"):
+        cohort_statistics(rows[:, :1], COHORT, 2, workers=2)
 
 
 def test_never_the_full_matrix(monkeypatch: pytest.MonkeyPatch) -> None:

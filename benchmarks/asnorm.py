@@ -1,0 +1,178 @@
+#!/usr/bin/env python3
+"""AS-norm at the size of Vox1-E against wespeaker's way: the whole matrix of scores, sorted as a whole, side by side.
+
+Both get the same embeddings, raw scores and threads, and give normalised scores, which are compared first. Left out for
+both: reading, the raw scores, writing (wespeaker's loop over trials in Python would only make it slower). Its way is
+timed on a twentieth and on a tenth of each side's embeddings, and the line through both gives the time of all. The first
+repetition of each is not counted: it pays for memory that a virtual machine has never touched.
+
+A part of benchmarks/scoring.py, which this script serves as a process for each way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).parents[1]
+UTTERANCES, DIM, SPEAKERS, COHORT, TOP, TRIALS = 145_375, 256, 1_251, 5_994, 300, 580_000
+PARTS = (20, 10)  # wespeaker's way runs on these fractions of the embeddings
+TOLERANCE = 1e-5
+
+
+def make_data() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Embeddings (N, D), cohort (C, D), and the rows of each trial's enrolment and test; speakers in 40 directions."""
+    generator = np.random.default_rng(0)
+    axes = generator.standard_normal((40, DIM), dtype=np.float32)
+    centres = generator.standard_normal((SPEAKERS, 40), dtype=np.float32) @ axes
+    embeddings = 3.0 * generator.standard_normal((UTTERANCES, DIM), dtype=np.float32)
+    embeddings += centres[np.arange(UTTERANCES) % SPEAKERS]
+    cohort = generator.standard_normal((COHORT, 40), dtype=np.float32) @ axes
+    enroll, test = generator.integers(0, UTTERANCES, (2, TRIALS))
+    return embeddings, cohort, enroll, test
+
+
+def cosines(embeddings: np.ndarray, enroll: np.ndarray, test: np.ndarray) -> np.ndarray:
+    unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    scores = np.empty(len(enroll))
+    for start in range(0, len(enroll), 16384):
+        block = slice(start, start + 16384)
+        scores[block] = np.einsum("td,td->t", unit[enroll[block]], unit[test[block]])
+    return scores
+
+
+def ours(repetitions: int) -> dict[str, object]:
+    """As `imlkd score --norm as` does it: the embeddings of both sides once, blocks side by side, partition."""
+    from imlkd.scoring.backend import Cosine
+    from imlkd.scoring.normalisation import cohort_statistics, normalise
+
+    embeddings, cohort, enroll, test = make_data()
+    raw = cosines(embeddings, enroll, test)
+    names, index = np.unique(np.concatenate([enroll, test]), return_inverse=True)
+    rows, workers = embeddings[names], int(os.environ["OMP_NUM_THREADS"])
+    backend, seconds = Cosine(), []
+    for _ in range(1 + repetitions):
+        started = time.perf_counter()
+        found = cohort_statistics(rows, backend.dot_rows(cohort), TOP, backend.dot_rows, workers=workers)
+        normalised = normalise(raw, "as", (found, index[: len(enroll)]), (found, index[len(enroll) :]))
+        seconds.append(time.perf_counter() - started)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"seconds": statistics.median(seconds[1:]), "peak_mb": peak, "scores": normalised}
+
+
+def floor(repetitions: int) -> dict[str, object]:
+    """The bare product of matrices, each embedding with the cohort once, in blocks of the best size."""
+    embeddings, cohort, _, _ = make_data()
+    seconds = {}
+    for size in (256, 1024):
+        out = np.empty((size, COHORT), dtype=np.float32)
+        taken = []
+        for _ in range(1 + repetitions):
+            started = time.perf_counter()
+            for start in range(0, UTTERANCES, size):
+                block = embeddings[start : start + size]
+                np.matmul(block, cohort.T, out=out[: len(block)])
+            taken.append(time.perf_counter() - started)
+        seconds[size] = statistics.median(taken[1:])
+    return {"seconds": min(seconds.values())}
+
+
+def full_sort(repetitions: int) -> dict[str, object]:
+    """wespeaker's `score_norm.py`: the distinct enrolments, then the distinct tests, each as one sorted matrix."""
+    embeddings, cohort, enroll, test = make_data()
+    sides = [np.unique(side) for side in (enroll, test)]
+    sizes, taken, found = [], [], []
+    for part in PARTS:
+        shares = [names[: len(names) // part] for names in sides]
+        sizes.append(sum(map(len, shares)))
+        rows = [embeddings[names] for names in shares]
+        seconds = []
+        for _ in range(1 + repetitions):
+            started = time.perf_counter()
+            found = [mean_and_std_by_sort(side, cohort) for side in rows]
+            seconds.append(time.perf_counter() - started)
+        taken.append(statistics.median(seconds[1:]))
+    slope = (taken[1] - taken[0]) / (sizes[1] - sizes[0])
+    total = taken[1] + slope * (sum(map(len, sides)) - sizes[1])
+    # The trials whose sides both lie in the tenth, normalised, to be compared.
+    chosen = np.flatnonzero(np.isin(enroll, shares[0]) & np.isin(test, shares[1]))
+    raw = cosines(embeddings, enroll[chosen], test[chosen])
+    terms = [
+        (raw - mean[np.searchsorted(names, ids[chosen])]) / std[np.searchsorted(names, ids[chosen])]
+        for (mean, std), names, ids in zip(found, shares, (enroll, test), strict=True)
+    ]
+    return {"seconds": total, "tenth_seconds": taken[1], "chosen": chosen, "scores": 0.5 * (terms[0] + terms[1])}
+
+
+def mean_and_std_by_sort(embeddings: np.ndarray, cohort: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    embeddings = embeddings / np.sqrt((embeddings**2).sum(axis=1, keepdims=True))
+    cohort = cohort / np.sqrt((cohort**2).sum(axis=1, keepdims=True))
+    best = np.sort(np.matmul(embeddings, cohort.T), axis=1)[:, ::-1][:, :TOP]
+    return best.mean(axis=1), best.std(axis=1)
+
+
+WAYS = {"ours": ours, "floor": floor, "full_sort": full_sort}
+
+
+def run(way: str, threads: int, repetitions: int) -> dict[str, np.ndarray]:
+    """In a process of its own, so that the threads are as told and the peak is its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "found.npz"
+        environment = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)}
+        if way == "ours":
+            environment["OPENBLAS_NUM_THREADS"] = "1"  # as the command does: its threads take a block each
+        command = [sys.executable, __file__, "--way", way, "--repetitions", str(repetitions), "--out", str(out)]
+        subprocess.run(command, env=environment, check=True)
+        with np.load(out) as found:
+            return dict(found)
+
+
+def compare(threads: int, repetitions: int) -> dict[str, float]:
+    """Times of the three ways; SystemExit when the scores differ."""
+    found = {way: run(way, threads, repetitions) for way in WAYS}
+    chosen = found["full_sort"]["chosen"]
+    difference = float(np.abs(found["ours"]["scores"][chosen] - found["full_sort"]["scores"]).max())
+    if not difference < TOLERANCE or len(chosen) < 1000:
+        sys.exit(f"the two ways differ by {difference} on {len(chosen)} trials: no speed is measured")
+    seconds = {way: float(values["seconds"]) for way, values in found.items()}
+    return {
+        "seconds": seconds["ours"],
+        "peak_mb": float(found["ours"]["peak_mb"]),
+        "product_seconds": seconds["floor"],
+        "full_sort_seconds": seconds["full_sort"],
+        "speedup_vs_full_sort": seconds["full_sort"] / seconds["ours"],
+        "largest_difference": difference,
+        "compared_trials": len(chosen),
+    }
+
+
+def measure(quick: bool) -> dict[str, float]:
+    """Flat results, keys beginning with ``asnorm_``: with all cores, and with one thread unless ``quick``."""
+    cores = len(os.sched_getaffinity(0))
+    results = {"threads": float(cores), **compare(cores, 1 if quick else 3)}
+    if not quick:
+        alone = compare(1, 3)
+        results |= {f"one_thread_{key}": alone[key] for key in ("seconds", "product_seconds", "speedup_vs_full_sort")}
+    return {f"asnorm_{key}": float(f"{value:.4g}") for key, value in results.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--way", choices=list(WAYS), required=True)
+    parser.add_argument("--repetitions", type=int, default=1)
+    parser.add_argument("--out", type=Path, required=True, help="npz file to write")
+    options = parser.parse_args()
+    np.savez(options.out, **WAYS[options.way](options.repetitions))
+
+
+if __name__ == "__main__":
+    main()
