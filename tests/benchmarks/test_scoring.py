@@ -32,13 +32,17 @@ def test_both_ways_agree_and_both_are_timed(asnorm: ModuleType) -> None:
 
 def test_a_difference_ends_the_measurement(asnorm: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = np.arange(1000)
-    found = {"chosen": chosen, "scores": np.zeros(1000), "seconds": 1.0, "peak_mb": 1.0}
+    found = {"chosen": chosen, "scores": np.zeros(1000), "seconds": 1.0, "first_run": 2.0, "peak_mb": 1.0}
     monkeypatch.setattr(asnorm, "run", lambda way, *_: found | {"scores": np.full(1000, way == "ours") * 1e-4})
     with pytest.raises(SystemExit, match="the two ways differ by 0.0001 on 1000 trials"):
         asnorm.compare(1, 1)
     monkeypatch.setattr(asnorm, "run", lambda way, *_: found)
     assert asnorm.measure(True)["asnorm_speedup_vs_full_sort"] == 1.0
     assert "asnorm_one_thread_seconds" in asnorm.measure(False)
+
+
+def test_line_through_two_sizes(asnorm: ModuleType) -> None:
+    assert asnorm.scaled([10, 20], [1.5, 2.5], 200) == pytest.approx(20.5)
 
 
 def test_help_names_the_parts() -> None:
