@@ -132,11 +132,15 @@ def mean_and_std_by_sort(embeddings: np.ndarray, cohort: np.ndarray) -> tuple[np
 WAYS = {"ours": ours, "floor": floor, "full_sort": full_sort}
 
 
-def run(way: str, threads: int, repetitions: int) -> dict[str, np.ndarray]:
-    """In a process of its own, so that the threads are as told and the peak is its own."""
+def run(way: str, threads: int, repetitions: int, disabled: str = "") -> dict[str, np.ndarray]:
+    """In a process of its own, so that the threads are as told and the peak is its own.
+
+    :param disabled: numpy's name of vector instructions that it is not to use.
+    """
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "found.npz"
         environment = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)}
+        environment |= {"NPY_DISABLE_CPU_FEATURES": disabled} if disabled else {}
         if way == "ours":
             environment["OPENBLAS_NUM_THREADS"] = "1"  # as the command does: its threads take a block each
         command = [sys.executable, __file__, "--way", way, "--repetitions", str(repetitions), "--out", str(out)]
@@ -145,9 +149,9 @@ def run(way: str, threads: int, repetitions: int) -> dict[str, np.ndarray]:
             return dict(found)
 
 
-def compare(threads: int, repetitions: int) -> dict[str, float]:
+def compare(threads: int, repetitions: int, disabled: str = "") -> dict[str, float]:
     """Times of the three ways; SystemExit when the scores differ."""
-    found = {way: run(way, threads, repetitions) for way in WAYS}
+    found = {way: run(way, threads, repetitions, disabled) for way in WAYS}
     chosen = found["full_sort"]["chosen"]
     difference = float(np.abs(found["ours"]["scores"][chosen] - found["full_sort"]["scores"]).max())
     if not difference < TOLERANCE or len(chosen) < 1000:
@@ -167,13 +171,25 @@ def compare(threads: int, repetitions: int) -> dict[str, float]:
 
 
 def measure(quick: bool) -> dict[str, float]:
-    """Flat results, keys beginning with ``asnorm_``: with all cores, and with one thread unless ``quick``."""
+    """Flat results, keys beginning with ``asnorm_``: with all cores.
+
+    Unless ``quick``, also with one thread (``one_thread``), and as numpy was before 1.25 (``scalar_sort``), without the
+    vector instructions that its sort has since then: wespeaker's requirements name 1.20.
+    """
     cores = len(os.sched_getaffinity(0))
     results = {"threads": float(cores), **compare(cores, 1 if quick else 3)}
     if not quick:
         alone = compare(1, 3)
-        results |= {f"one_thread_{key}": alone[key] for key in ("seconds", "product_seconds", "speedup_vs_full_sort")}
+        scalar = compare(cores, 1, " ".join(vector_features()))
+        for name, others in (("one_thread", alone), ("scalar_sort", scalar)):
+            results |= {f"{name}_{key}": others[key] for key in ("seconds", "product_seconds", "speedup_vs_full_sort")}
     return {f"asnorm_{key}": float(f"{value:.4g}") for key, value in results.items()}
+
+
+def vector_features() -> list[str]:
+    """Names of the instructions that numpy chooses from when it starts."""
+    module = np._core._multiarray_umath
+    return [name for name in module.__cpu_dispatch__ if module.__cpu_features__.get(name)]
 
 
 def main() -> None:
