@@ -28,6 +28,7 @@ backend=cosine
 lda_dim=
 score_norm=none
 top_k=300
+calibrate=
 allow_pipes=false
 force=false
 
@@ -54,6 +55,8 @@ Scores
   --lda-dim N                reduce to N dimensions before PLDA
   --score-norm NAME          none, z, t, s, as: normalise by the mean embeddings of the training speakers (default: $score_norm)
   --top-k N                  of them count in --score-norm as                (default: $top_k)
+  --calibrate SET/LIST       fit a calibration of each model on this list, and make the scores of the others
+                             log-likelihood ratios; no speaker of SET may be in them
 Where and how
   --data DIR, --exp DIR      where prepared data and results go              (default: $data, $exp)
   --stage N, --stop-stage M  first and last stage to run                     (default: $stage, $stop_stage)
@@ -88,6 +91,8 @@ done
 if [ "$backend $score_norm" != "cosine none" ]; then
   command_line+=" --backend $backend${lda_dim:+ --lda-dim $lda_dim} --score-norm $score_norm --top-k $top_k"
 fi
+
+command_line+=${calibrate:+ --calibrate $calibrate}
 
 log() { echo "$(date '+%H:%M:%S') $*"; }
 wanted() { at="stage $1" && [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
@@ -129,6 +134,10 @@ if [ "$backend $score_norm" != "cosine none" ]; then
   imlkd recipe check-cohort "$data/$train_set/spk2utt" --backend "$backend" --score-norm "$score_norm" \
     --top-k "$top_k" --lda-dim "$lda_dim"
   embedded+=" $train_set"
+fi
+if [ -n "$calibrate" ] && [[ " $lists " != *" $calibrate "* ]]; then
+  echo "$0: --calibrate $calibrate: the lists of $corpus are: $lists" >&2
+  exit 1
 fi
 students=()
 for method in ${methods//,/ }; do students+=("$exp/${corpus}_$method"); done
@@ -175,7 +184,8 @@ if wanted 6; then
   log "stage 6: scores"
   for model in "$teacher_dir" "${students[@]}"; do
     local/score.sh --cmd "$score_cmd" --bootstrap "$bootstrap" --backend "$backend" --lda-dim "$lda_dim" \
-      --score-norm "$score_norm" --cohort "$train_set" --top-k "$top_k" --force "$force" "$model" "$data" "${all_lists[@]}"
+      --score-norm "$score_norm" --cohort "$train_set" --top-k "$top_k" --calibrate "$calibrate" --force "$force" \
+      "$model" "$data" "${all_lists[@]}"
   done
 fi
 

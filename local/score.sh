@@ -9,6 +9,7 @@ lda_dim=
 score_norm=none
 cohort=
 top_k=300
+calibrate=
 force=false
 help_message="Usage: $0 [options] <model-dir> <data> <set/list> [<set/list>...]
   --cmd CMD           job runner (default: $cmd)
@@ -18,6 +19,8 @@ help_message="Usage: $0 [options] <model-dir> <data> <set/list> [<set/list>...]
   --score-norm NAME   none, z, t, s or as: normalise by the mean embeddings of the speakers of --cohort (default: $score_norm)
   --cohort SET        training set, whose embeddings are in <model-dir>/xvectors_SET
   --top-k N           members of the cohort that count in --score-norm as (default: $top_k)
+  --calibrate SET/LIST  fit a calibration on this list, whose speakers are no others', and make the scores of the other
+                      lists log-likelihood ratios; leaves calibration.json in <model-dir>
   --force true|false  redo (default: $force)
 Reads <model-dir>/xvectors_<set>/xvector.scp and <data>/<set>/<list>; leaves scores/<set>/<list> (enroll test score),
 metrics/<set>/<list>.json and metrics/<set>/<list>.eer (input of compute-eer) in <model-dir>."
@@ -39,9 +42,11 @@ members=$model/xvectors_$cohort
 code=imlkd.scoring.cosine
 made_with=()  # what the marker of a list has to know beside its own files
 scoring=()    # options of imlkd score
+if [ "$backend $score_norm$calibrate" != "cosine none" ]; then
+  code=imlkd.scoring.scorer
+fi
 if [ "$backend" != cosine ] || [ "$score_norm" != none ]; then
   ready "$members"
-  code=imlkd.scoring.scorer
   made_with=(--from "$members" --from "$data/$cohort/utt2spk" --value "backend=$backend" --value "norm=$score_norm"
     --value "top_k=$top_k")
 fi
@@ -66,7 +71,29 @@ if [ "$score_norm" != none ]; then
     --cohort-utt2spk "$data/$cohort/utt2spk")
 fi
 
-for set_and_list; do
+fit_calibration() { # on the list that has been scored first
+  local status=0 dev=$data/${calibrate%%/*} marker=$model/scores/.done.calibration
+  imlkd marker check "$marker" --name "stage 6 ($(basename "$model"), calibration)" --from "$model/scores/$calibrate" \
+    --from "$data/$calibrate" --from "$dev/utt2spk" --code imlkd.scoring.calibration "${forced[@]}" || status=$?
+  [ $status -ne 0 ] || return 0
+  [ $status -eq 3 ] || exit $status
+  imlkd watch "calibration $calibrate" "$model/log" calibration $cmd JOB=1:1 "$model/log/calibration.JOB.log" \
+    imlkd calibrate "$model/scores/$calibrate" "$data/$calibrate" --utt2spk "$dev/utt2spk" --out "$model/calibration.json"
+  imlkd marker write "$marker" --output "$model/calibration.json"
+}
+
+fitted=() # options of imlkd score, once there is a calibration
+lists=("$@")
+if [ -n "$calibrate" ]; then
+  lists=("$calibrate")
+  for set_and_list; do [ "$set_and_list" = "$calibrate" ] || lists+=("$set_and_list"); done
+fi
+for set_and_list in "${lists[@]}"; do
+  if [ -n "$calibrate" ] && [ "$set_and_list" != "$calibrate" ] && [ ${#fitted[@]} -eq 0 ]; then
+    fit_calibration
+    fitted=(--calibration "$model/calibration.json")
+    made_with+=(--from "$model/calibration.json")
+  fi
   set_name=${set_and_list%%/*}
   list=${set_and_list#*/}
   trials=$data/$set_and_list
@@ -82,7 +109,7 @@ for set_and_list; do
   [ $status -eq 3 ] || exit $status
 
   log=$model/log/score.$set_name.$list
-  chosen=("${scoring[@]}")
+  chosen=("${scoring[@]}" "${fitted[@]}")
   [ ${#chosen[@]} -eq 0 ] || chosen+=(--utt2spk "$data/$set_name/utt2spk")
   [ "$score_norm" = none ] || chosen+=(--norm-stats "$model/norm/$set_and_list")
   imlkd watch "score $set_and_list" "$model/log" "score.$set_name.$list" \

@@ -1,5 +1,6 @@
 """local/score.sh: which way of scoring runs what, and what its markers know."""
 
+import json
 import os
 import subprocess
 import sys
@@ -17,26 +18,26 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """data/{train,test} and a model with finished embeddings of both: 12 and 4 speakers, 5 dimensions."""
+    """data/{train,dev,test} and a model with finished embeddings of all: 12, 6 and 4 speakers, 5 dimensions."""
     generator = np.random.default_rng(0)
-    for name, speakers in (("train", 12), ("test", 4)):
+    for name, speakers in (("train", 12), ("dev", 6), ("test", 4)):
         data, xvectors = tmp_path / "data" / name, tmp_path / "model" / f"xvectors_{name}"
         owner = {f"{name}{s:02d}-{u}": f"{name}{s:02d}" for s in range(speakers) for u in range(4)}
         centres = {speaker: generator.normal(size=5) for speaker in owner.values()}
         xvectors.mkdir(parents=True)
         with ArkWriter(xvectors / "xvector.1.ark", xvectors / "xvector.scp") as writer:
             for utterance, speaker in owner.items():
-                writer.write(utterance, centres[speaker] + 0.4 * generator.normal(size=5))
+                writer.write(utterance, centres[speaker] + 0.8 * generator.normal(size=5))
         data.mkdir(parents=True)
         write_table(data / "utt2spk", owner)
         write_table(data / "spk2utt", {s: " ".join(u for u in owner if owner[u] == s) for s in centres})
         write_speaker_means(data / "spk2utt", xvectors / "xvector.scp", xvectors)
         DoneMarker(xvectors / ".done").begin({})
         DoneMarker(xvectors / ".done").finish()
-    names = list(owner)
-    pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
-    lines = [f"{a} {b} {'target' if owner[a] == owner[b] else 'nontarget'}\n" for a, b in pairs]
-    (tmp_path / "data/test/trials").write_text("".join(lines))
+        names = list(owner)
+        pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
+        lines = [f"{a} {b} {'target' if owner[a] == owner[b] else 'nontarget'}\n" for a, b in pairs]
+        (data / "trials").write_text("".join(lines))
     return tmp_path
 
 
@@ -74,6 +75,22 @@ def test_ways_of_scoring_and_their_markers(folder: Path) -> None:
     done = score(folder, *by_plda[:-1], "9")
     assert done.stdout.count("xvectors_train/num_utts.ark changed") == 2
     assert score(folder).returncode == 0 and scores_of(folder) == plain
+
+
+def test_calibration_lies_with_the_model_and_makes_log_likelihood_ratios(folder: Path) -> None:
+    assert score(folder).returncode == 0
+    plain = scores_of(folder)
+    done = score(folder, "--calibrate", "dev/trials")
+    assert done.returncode == 0, done.stdout + done.stderr
+    fitted = json.loads((folder / "model/calibration.json").read_text())
+    assert len(fitted["speakers"]) == 6
+    np.testing.assert_allclose(scores_of(folder), fitted["scale"] * np.array(plain) + fitted["offset"], atol=1e-5)
+    dev = [float(line.split()[2]) for line in (folder / "model/scores/dev/trials").read_text().splitlines()]
+    assert (min(dev), max(dev)) == pytest.approx(fitted["score_range"], abs=1e-6)  # not calibrated itself
+    done = score(folder, "--calibrate", "dev/trials")
+    assert [line.rpartition(": ")[2] for line in done.stdout.splitlines()] == 3 * ["up to date"]
+    done = score(folder, "--calibrate", "test/trials")
+    assert done.returncode == 0 and scores_of(folder) == plain  # the only list, and it is the development one
 
 
 def test_cohort_without_embeddings(folder: Path) -> None:
