@@ -1,8 +1,11 @@
+import contextlib
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from imlkd.corpora.trials import Trials
 from imlkd.errors import UserError
@@ -137,3 +140,27 @@ def test_damaged_file(change: dict[str, object], tmp_path: Path) -> None:
             Calibration.read(path)
     with pytest.raises(UserError, match="no such file"):
         Calibration.read(tmp_path / "none")
+
+
+def fuzz(path: Path, examples: int) -> None:
+    original = Calibration(2.0, -1.0, {"duration_min": 0.5}, speakers=("s1", "s2"), score_range=(-1.0, 1.0)).to_json()
+
+    @given(st.integers(0, len(original)), st.text(max_size=6), st.integers(0, 12))
+    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+    def damage(place: int, inserted: str, removed: int) -> None:
+        text = original[:place] + inserted + original[place + removed :]
+        path.write_bytes(text.encode("utf-8", "surrogatepass"))
+        with contextlib.suppress(UserError):
+            found = Calibration.read(path)
+            assert np.isfinite(found.scale * 0.5 + found.offset)
+
+    damage()
+
+
+def test_any_damage_is_a_user_error_or_harmless(tmp_path: Path) -> None:
+    fuzz(tmp_path / "calibration.json", 200)
+
+
+@pytest.mark.slow
+def test_much_damage_is_a_user_error_or_harmless(tmp_path: Path) -> None:
+    fuzz(tmp_path / "calibration.json", 20000)

@@ -1,5 +1,6 @@
 """Kaldi's files byte by byte, against kaldi_native_io, and damaged."""
 
+import contextlib
 import struct
 from pathlib import Path
 
@@ -103,17 +104,24 @@ def test_missing_file(tmp_path: Path) -> None:
         read_vector(tmp_path / "mean.vec")
 
 
-@pytest.mark.parametrize("original", [BINARY, TEXT.encode()])
-def test_any_damage_is_a_user_error_or_harmless(original: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "plda"
-
+def fuzz(path: Path, original: bytes, examples: int) -> None:
     @given(st.integers(0, len(original)), st.binary(max_size=6), st.integers(0, 12))
-    @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
     def damage(place: int, inserted: bytes, removed: int) -> None:
         path.write_bytes(original[:place] + inserted + original[place + removed :])
-        try:
-            read_plda(path)
-        except UserError:
-            pass
+        for read in (read_plda, read_vector, read_matrix):
+            with contextlib.suppress(UserError):
+                read(path)
 
     damage()
+
+
+@pytest.mark.parametrize("original", [BINARY, TEXT.encode()], ids=["binary", "text"])
+def test_any_damage_is_a_user_error_or_harmless(original: bytes, tmp_path: Path) -> None:
+    fuzz(tmp_path / "plda", original, 200)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("original", [BINARY, TEXT.encode()], ids=["binary", "text"])
+def test_much_damage_is_a_user_error_or_harmless(original: bytes, tmp_path: Path) -> None:
+    fuzz(tmp_path / "plda", original, 20000)
