@@ -140,6 +140,7 @@ def make_scorer(trials: Trials, enroll_scp: Path, test_scp: Path, options: Scori
     else:
         enroll = _enroll_side(names if alike else trials.enroll, backend, enroll_vectors, models, options)
     del enroll_vectors, test_vectors
+    _refuse_widths(enroll.rows, test.rows, f"{enroll_scp} and {test_scp}")
     statistics = _statistics(backend, enroll, test, alike, speakers, options)
     quality = read_quality(options.utt2dur, options.magnitude_scp, options.cohort_stats_scp)
     quality = _with_cohort_means(quality, enroll, test, statistics)
@@ -250,6 +251,7 @@ def _statistics(
     top_k = options.top_k if options.norm == "as" else None
     refuse_small(len(cohort), top_k, options.cohort_scp)
     vectors = stack(cohort)
+    _refuse_widths(backend.test(vectors[:1]), test.rows, f"{options.cohort_scp} and the trials")
     as_models, as_tests = (backend.dot_rows(rows) for rows in (backend.models(vectors), backend.test(vectors)))
 
     def of(side: Side, members: FloatArray, label: str) -> FloatArray:
@@ -263,6 +265,15 @@ def _statistics(
         of(enroll, as_tests, "enroll") if options.norm != "t" else None,
         of(test, as_models, "test") if options.norm != "z" else None,
     )
+
+
+def _refuse_widths(one: Floats, other: Floats, places: str) -> None:
+    """Where the back-end itself takes any dimension."""
+    if one.shape[1] != other.shape[1]:
+        raise UserError(
+            f"{places}: embeddings of {one.shape[1]} and of {other.shape[1]} dimensions: do they come from the same "
+            "model?"
+        )
 
 
 def _with_cohort_means(quality: Quality, enroll: Side, test: Side, statistics: Statistics) -> Quality:

@@ -253,3 +253,22 @@ def test_embedding_equal_to_the_mean(sets: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="test02-0: embedding has no length"):
         place = sets / "test/xvector.scp"
         make_scorer(trials_of(sets), place, place, replace(OPTIONS(sets), mean_scp=mean, norm="as"))
+
+
+def test_dimensions_that_differ(sets: Path, score: Score, tmp_path: Path) -> None:
+    wide = write(tmp_path, "wide", {name: np.ones(7) for name in read_scp_arrays(sets / "test/xvector.scp")})
+    messages = {None: "of 5 and of 7 dimensions", sets / "plda": "of 7 dimensions do not fit a back-end of 5"}
+    for plda, message in messages.items():
+        with pytest.raises(UserError, match=message):
+            make_scorer(trials_of(sets), sets / "test/xvector.scp", wide, replace(OPTIONS(sets), plda=plda))
+    members = write(tmp_path, "members", {f"train{i:02d}": np.ones(7) + np.eye(7)[i % 7] for i in range(20)})
+    with pytest.raises(UserError, match="members.scp and the trials: embeddings of 7 and of 5 dimensions"):
+        score(norm="s", cohort_scp=members)
+
+
+def test_ark_cut_off_in_the_middle(sets: Path, score: Score, tmp_path: Path) -> None:
+    place = write(tmp_path, "cut", read_scp_arrays(sets / "train/spk_xvector.scp"))
+    ark = tmp_path / "cut.ark"
+    ark.write_bytes(ark.read_bytes()[:515])
+    with pytest.raises(UserError, match=r"cut.ark:\d+: not a readable Kaldi object \(cut off or damaged"):
+        score(norm="s", cohort_scp=place)
