@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 from scipy.stats import multivariate_normal
 
 from imlkd.errors import UserError
-from imlkd.scoring.plda import Plda, SpeakerStatistics, fit_plda, log_likelihood
+from imlkd.scoring.plda import Plda, SpeakerStatistics, _em_step, fit_plda, log_likelihood
 
 ROOT = Path(__file__).parents[2]
 ORACLE_PYTHON = ROOT / ".venv-oracle/bin/python"
@@ -144,6 +144,16 @@ def test_em_converges_to_the_maximum_of_the_likelihood() -> None:
     assert log_likelihood(fitted, statistics) == pytest.approx(-found.fun, abs=1e-6)
     for ours, theirs in zip(fitted.covariances(), model(found.x).covariances(), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=2e-4)
+
+
+def test_kaldis_start_ends_at_the_same_maximum() -> None:
+    """Two unit matrices, as ivector-compute-plda begins."""
+    statistics = SpeakerStatistics.of(*sample(6, 60, (2, 8), 4))
+    found = Plda.from_covariances(statistics.means.mean(axis=0), np.eye(4), np.eye(4))
+    for _ in range(1000):
+        found = _em_step(found, statistics)
+    for ours, kaldis in zip(fit_plda(statistics, 1000).covariances(), found.covariances(), strict=True):
+        np.testing.assert_allclose(ours, kaldis, atol=1e-6)
 
 
 def test_parameters_that_made_the_data_are_found() -> None:
