@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imlkd.scoring.metrics import Floats, Integers, Thresholds, crossing, normalised_cost, thresholds_of
+from imlkd.scoring.metrics import Floats, Integers, corners, crossing, normalised_cost, thresholds_of
 
 FEW_SPEAKERS = 20
 LEVEL = 0.95
@@ -99,10 +99,10 @@ def _resampled_rates(trials: SpeakerTrials, counts: Iterator[Integers]) -> Itera
     by_target, by_nontarget = np.argsort(trials.target), np.argsort(trials.nontarget)
     target_speaker = trials.target_speaker[by_target]
     enroll_speaker, test_speaker = trials.enroll_speaker[by_nontarget], trials.test_speaker[by_nontarget]
-    corners = _corners(thresholds_of(trials.target, trials.nontarget))
+    outer = corners(thresholds_of(trials.target, trials.nontarget))
     for count in counts:
-        missed = _weight_below(count[target_speaker], corners.targets_below)
-        rejected = _weight_below(count[enroll_speaker] * count[test_speaker], corners.nontargets_below)
+        missed = _weight_below(count[target_speaker], outer.targets_below)
+        rejected = _weight_below(count[enroll_speaker] * count[test_speaker], outer.nontargets_below)
         if missed[-1] and rejected[-1]:
             yield missed / missed[-1], (rejected[-1] - rejected) / rejected[-1]
 
@@ -112,17 +112,3 @@ def _weight_below(weights: Integers, positions: Integers) -> Integers:
     total = np.zeros(len(weights) + 1, dtype=np.int64)
     np.cumsum(weights, out=total[1:])
     return total[positions]
-
-
-def _corners(thresholds: Thresholds) -> Thresholds:
-    """Leave out points inside a straight horizontal or vertical run of the ROC.
-
-    Whatever the weights are, such points lie on the line between the run's ends and no cost is least there.
-    """
-    keep = np.ones(len(thresholds.scores), dtype=np.bool_)
-    inside = keep[1:-1]
-    for below in (thresholds.targets_below, thresholds.nontargets_below):
-        inside &= ~((below[:-2] == below[1:-1]) & (below[1:-1] == below[2:]))
-    return Thresholds(thresholds.scores[keep], thresholds.targets_below[keep], thresholds.nontargets_below[keep])
-
-

@@ -87,9 +87,27 @@ def eer(target: npt.ArrayLike, nontarget: npt.ArrayLike) -> OperatingPoint:
 
 def eer_rocch(target: npt.ArrayLike, nontarget: npt.ArrayLike) -> float:
     """Equal error rate on the convex hull of the ROC (Brummer & de Villiers, BOSARIS toolkit, 2011)."""
-    miss, false_alarm, _ = error_rates(target, nontarget)
-    hull = _lower_hull(list(zip(miss.tolist(), false_alarm.tolist(), strict=True)))
-    return crossing(np.array([point[0] for point in hull]), np.array([point[1] for point in hull]))[0]
+    vertices = hull_vertices(thresholds_of(target, nontarget))
+    return crossing(vertices[:, 0] / vertices[-1, 0], vertices[:, 1] / vertices[0, 1])[0]
+
+
+def hull_vertices(thresholds: Thresholds) -> Integers:
+    """Corners of the ROC's convex hull, (H, 2): missed targets and falsely accepted nontargets, from accept-all."""
+    outer = corners(thresholds)
+    accepted = outer.nontargets_below[-1] - outer.nontargets_below
+    return np.array(_lower_hull(list(zip(outer.targets_below.tolist(), accepted.tolist(), strict=True))))
+
+
+def corners(thresholds: Thresholds) -> Thresholds:
+    """Leave out points inside a straight horizontal or vertical run of the ROC.
+
+    Whatever the weights of trials are, such points lie on the line between the run's ends and no cost is least there.
+    """
+    keep = np.ones(len(thresholds.scores), dtype=np.bool_)
+    inside = keep[1:-1]
+    for below in (thresholds.targets_below, thresholds.nontargets_below):
+        inside &= ~((below[:-2] == below[1:-1]) & (below[1:-1] == below[2:]))
+    return Thresholds(thresholds.scores[keep], thresholds.targets_below[keep], thresholds.nontargets_below[keep])
 
 
 def eer_kaldi(target: npt.ArrayLike, nontarget: npt.ArrayLike) -> OperatingPoint:
@@ -130,39 +148,65 @@ def min_dcf(
     return OperatingPoint(float(cost[best]), float(scores[best]))
 
 
+def act_dcf(
+    target: npt.ArrayLike, nontarget: npt.ArrayLike, p_target: float, c_miss: float = 1.0, c_fa: float = 1.0
+) -> OperatingPoint:
+    """Normalised detection cost at Bayes' threshold, for scores that are natural log-likelihood ratios.
+
+    The threshold is log(c_fa (1 - p_target) / (c_miss p_target)) (NIST SRE 2016 evaluation plan, section 3.1).
+
+    :raises ValueError: for a prior or a cost out of range, or scores as in ``thresholds_of``.
+    """
+    ordered_target, ordered_nontarget = checked_scores(target, "target"), checked_scores(nontarget, "nontarget")
+    _check_costs(p_target, c_miss, c_fa)
+    threshold = float(np.log(c_fa * (1.0 - p_target)) - np.log(c_miss * p_target))
+    miss, false_alarm = np.mean(ordered_target < threshold), np.mean(ordered_nontarget >= threshold)
+    cost = normalised_cost(np.array([miss]), np.array([false_alarm]), p_target, c_miss, c_fa)
+    return OperatingPoint(float(cost[0]), threshold)
+
+
 def normalised_cost(
     miss: Floats, false_alarm: Floats, p_target: float, c_miss: float = 1.0, c_fa: float = 1.0
 ) -> Floats:
     """Detection cost of each point, divided by that of the better blind decision (accept all or reject all)."""
-    if not 0.0 < p_target < 1.0:
-        raise ValueError(f"p_target must lie between 0 and 1, not {p_target}")
-    if c_miss <= 0.0 or c_fa <= 0.0:
-        raise ValueError(f"costs must be positive, not c_miss={c_miss}, c_fa={c_fa}")
+    _check_costs(p_target, c_miss, c_fa)
     miss_weight, false_alarm_weight = c_miss * p_target, c_fa * (1.0 - p_target)
     blind = min(miss_weight, false_alarm_weight)
     return miss * (miss_weight / blind) + false_alarm * (false_alarm_weight / blind)
 
 
-def _sorted_scores(scores: npt.ArrayLike, name: str) -> Floats:
-    ordered = np.sort(np.asarray(scores, dtype=np.float64))
-    if ordered.size == 0:
+def checked_scores(scores: npt.ArrayLike, name: str) -> Floats:
+    """The scores as an array; ValueError when there are none, or NaN or infinite ones."""
+    values = np.asarray(scores, dtype=np.float64)
+    if values.size == 0:
         raise ValueError(f"no {name} scores")
-    if not np.isfinite(ordered).all():
+    if not np.isfinite(values).all():
         raise ValueError(f"{name} scores hold NaN or infinite values")
-    return ordered
+    return values
+
+
+def _sorted_scores(scores: npt.ArrayLike, name: str) -> Floats:
+    return np.sort(checked_scores(scores, name))
+
+
+def _check_costs(p_target: float, c_miss: float, c_fa: float) -> None:
+    if not 0.0 < p_target < 1.0:
+        raise ValueError(f"p_target must lie between 0 and 1, not {p_target}")
+    if c_miss <= 0.0 or c_fa <= 0.0:
+        raise ValueError(f"costs must be positive, not c_miss={c_miss}, c_fa={c_fa}")
 
 
 def _finite_threshold(scores: Floats, index: int) -> float:
     return float(scores[min(index, len(scores) - 2)])
 
 
-def _lower_hull(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+def _lower_hull(points: list[tuple[int, int]]) -> list[tuple[int, int]]:
     """Convex hull below ``points``, which run to the right and down (Andrew's monotone chain)."""
-    hull: list[tuple[float, float]] = []
+    hull: list[tuple[int, int]] = []
     for x, y in points:
         while len(hull) >= 2:
             (x1, y1), (x2, y2) = hull[-2], hull[-1]
-            if (x2 - x1) * (y - y1) - (y2 - y1) * (x - x1) > 0.0:
+            if (x2 - x1) * (y - y1) - (y2 - y1) * (x - x1) > 0:
                 break
             hull.pop()
         hull.append((x, y))

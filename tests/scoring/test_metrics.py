@@ -12,6 +12,7 @@ from scipy.optimize import brentq
 from sklearn.metrics import det_curve, roc_curve
 
 from imlkd.scoring.metrics import (
+    act_dcf,
     eer,
     eer_kaldi,
     eer_rocch,
@@ -190,3 +191,19 @@ def test_unusable_scores_are_refused(measure, target, nontarget) -> None:  # typ
 def test_costs_out_of_range_are_refused(bad: dict[str, float]) -> None:
     with pytest.raises(ValueError):
         min_dcf([1.0], [0.0], **bad)
+
+
+@given(target=SCORES, nontarget=SCORES, p_target=st.floats(0.001, 0.999), c_fa=st.sampled_from([1.0, 10.0]))
+def test_act_dcf_by_counting(target: list[float], nontarget: list[float], p_target: float, c_fa: float) -> None:
+    value, threshold = act_dcf(target, nontarget, p_target, c_fa=c_fa)
+    assert threshold == pytest.approx(math.log(c_fa * (1 - p_target) / p_target), abs=1e-12)
+    miss = sum(score < threshold for score in target) / len(target)
+    false_alarm = sum(score >= threshold for score in nontarget) / len(nontarget)
+    cost = p_target * miss + c_fa * (1 - p_target) * false_alarm
+    assert value == pytest.approx(cost / min(p_target, c_fa * (1 - p_target)), abs=1e-9)
+    assert value >= min_dcf(target, nontarget, p_target, c_fa=c_fa).value - 1e-12
+
+
+def test_act_dcf_by_hand() -> None:
+    # Threshold log 99 = 4.6: one of two targets missed, one of four nontargets accepted: 0.5 + 99 / 4.
+    assert act_dcf([4.0, 5.0], [5.0, 0.0, 1.0, 4.5], 0.01).value == pytest.approx(25.25)
