@@ -25,7 +25,8 @@ def cllr(target: npt.ArrayLike, nontarget: npt.ArrayLike) -> float:
 
 def trial_costs(scores: Floats, is_target: bool) -> Floats:
     """Bits that each trial costs; Cllr is the mean of the two kinds' means."""
-    return np.logaddexp(0.0, -scores if is_target else scores) / np.log(2.0)
+    costs: Floats = np.logaddexp(0.0, -scores if is_target else scores) / np.log(2.0)
+    return costs
 
 
 def min_cllr(target: npt.ArrayLike, nontarget: npt.ArrayLike) -> float:

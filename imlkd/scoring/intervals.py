@@ -73,11 +73,7 @@ def speaker_bootstrap(
     :returns: None when no draw had both kinds of trials (one speaker only).
     """
     speakers = trials.speakers()
-    rates = np.array([
-        [crossing(miss, false_alarm)[0]]
-        + [float(normalised_cost(miss, false_alarm, p_target).min()) for p_target in p_targets]
-        for miss, false_alarm in _resampled_rates(trials, _draw_speakers(speakers, draws, seed))
-    ])
+    rates = draw_rates(trials, p_targets, draws, seed)
     if not len(rates):
         return None
     tail = 100.0 * (1.0 - LEVEL) / 2.0
@@ -85,6 +81,19 @@ def speaker_bootstrap(
     intervals = [Interval(*bounds) for bounds in zip(low, high, strict=True)]
     min_dcf = dict(zip(p_targets, intervals[1:], strict=True))
     return SpeakerBootstrap(intervals[0], min_dcf, len(speakers), len(rates), len(speakers) < FEW_SPEAKERS)
+
+
+def draw_rates(trials: SpeakerTrials, p_targets: tuple[float, ...], draws: int, seed: int) -> Floats:
+    """EER and minDCF of each draw, (draws with both kinds of trials, 1 + priors).
+
+    The same trials and seed give the same draws, whatever the scores are.
+    """
+    rates = [
+        [crossing(miss, false_alarm)[0]]
+        + [float(normalised_cost(miss, false_alarm, p_target).min()) for p_target in p_targets]
+        for miss, false_alarm in _resampled_rates(trials, _draw_speakers(trials.speakers(), draws, seed))
+    ]
+    return np.array(rates).reshape(len(rates), 1 + len(p_targets))
 
 
 def _draw_speakers(speakers: Integers, draws: int, seed: int) -> Iterator[Integers]:
