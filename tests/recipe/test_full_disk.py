@@ -12,8 +12,6 @@ import pytest
 
 from tests.recipe.workspaces import Result, Workspace, contents, damage, leftovers, logs_written_since
 
-pytestmark = pytest.mark.slow
-
 PAGE = 4096
 # Stage -> KB that are left on the disk, and the largest file in KB, both less than the stage needs.
 ROOM = {0: (400, 60), 1: (120, 100), 2: (120, 100), 3: (120, 40), 4: (120, 100), 5: (28, 15)}

@@ -14,8 +14,6 @@ import pytest
 
 from tests.recipe.workspaces import Result, Workspace, end_session, leftovers, logs_written_since, session_members
 
-pytestmark = pytest.mark.slow
-
 # What each stage leaves that makes it, and all after it, up to date.
 MARKERS = {
     0: "data/.done.minivox",

@@ -12,8 +12,6 @@ import pytest
 
 from tests.recipe.workspaces import ROOT, Workspace, contents
 
-pytestmark = pytest.mark.slow
-
 CONF = "egs/minivox/conf_tiny"
 NONE = ("--methods", "none")
 

@@ -242,6 +242,14 @@ def wait_for(condition: Callable[[], bool], seconds: float = 10) -> bool:
     return condition()
 
 
+@pytest.fixture
+def without_nohup() -> Iterator[None]:
+    """run.pl leaves SIGHUP ignored where it finds it so, as under nohup; these tests may run there."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 JOBS = {
     "plain": ["touch", "up.JOB", ";", "sleep", "60"],
     "background": ["sleep", "60", "&", "touch", "up.JOB", ";", "sleep", "60", ";", "true"],
@@ -261,6 +269,7 @@ JOBS = {
         ("nested", signal.SIGTERM, False),
     ],
 )
+@pytest.mark.usefixtures("without_nohup")
 def test_a_signal_ends_the_jobs(workplace: Path, kind: str, number: signal.Signals, to_group: bool) -> None:
     """To the process alone, or to its group as Ctrl-C does."""
     command = [str(RUN_PL), "--max-jobs-run", "2", "JOB=1:3", "x.JOB.log", *JOBS[kind]]
