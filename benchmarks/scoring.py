@@ -11,9 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import asnorm
+import error_rates
 import numpy as np
 
-PARTS: dict[str, Callable[[bool], dict[str, float]]] = {"asnorm": asnorm.measure}
+PARTS: dict[str, Callable[[bool], dict[str, float]]] = {
+    "asnorm": asnorm.measure,
+    "metrics": error_rates.measure_metrics,
+    "bootstrap": error_rates.measure_bootstrap,
+}
 
 
 def main() -> None:

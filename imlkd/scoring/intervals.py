@@ -91,13 +91,16 @@ def draw_rates(trials: SpeakerTrials, p_targets: tuple[float, ...], draws: int, 
     rates = [
         [crossing(miss, false_alarm)[0]]
         + [float(normalised_cost(miss, false_alarm, p_target).min()) for p_target in p_targets]
-        for miss, false_alarm in _resampled_rates(trials, _draw_speakers(trials.speakers(), draws, seed))
+        for miss, false_alarm in _resampled_rates(trials, draw_speakers(trials.speakers(), draws, seed))
     ]
     return np.array(rates).reshape(len(rates), 1 + len(p_targets))
 
 
-def _draw_speakers(speakers: Integers, draws: int, seed: int) -> Iterator[Integers]:
-    """Yield, for each draw, how often each index up to the largest one was drawn."""
+def draw_speakers(speakers: Integers, draws: int, seed: int) -> Iterator[Integers]:
+    """Yield, for each draw, how often each index up to the largest one was drawn.
+
+    :param speakers: sorted indices, as ``SpeakerTrials.speakers`` gives them.
+    """
     generator = np.random.default_rng(seed)
     for _ in range(draws):
         yield np.bincount(generator.choice(speakers, size=len(speakers)), minlength=int(speakers[-1]) + 1)

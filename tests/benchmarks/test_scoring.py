@@ -33,6 +33,7 @@ def test_both_ways_agree_and_both_are_timed(asnorm: ModuleType) -> None:
 def test_a_difference_ends_the_measurement(asnorm: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = np.arange(1000)
     found = {"chosen": chosen, "scores": np.zeros(1000), "seconds": 1.0, "first_run": 2.0, "peak_mb": 1.0}
+    found |= {"loop_seconds": 0.1}
     monkeypatch.setattr(asnorm, "run", lambda way, *_: found | {"scores": np.full(1000, way == "ours") * 1e-4})
     with pytest.raises(SystemExit, match="the two ways differ by 0.0001 on 1000 trials"):
         asnorm.compare(1, 1)
