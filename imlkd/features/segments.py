@@ -52,7 +52,7 @@ def segment_grid(num_frames: Mapping[str, int], speech: Speech, config: Segments
     found: list[Segment] = []
     dropped: list[str] = []
     for utterance, frames in num_frames.items():
-        own = [s for s in _grid_of(utterance, frames, config) if _speech_share(s, speech) >= config.min_speech]
+        own = [s for s in _grid_of(utterance, frames, config) if speech_share(s, speech) >= config.min_speech]
         found += own
         if not own:
             dropped.append(utterance)
@@ -70,7 +70,8 @@ def _grid_of(utterance: str, frames: int, config: SegmentsConfig) -> list[Segmen
     return [Segment(utterance, start, n) for n in lengths for start in range(0, frames - n + 1, hop)]
 
 
-def _speech_share(segment: Segment, speech: Speech) -> float:
+def speech_share(segment: Segment, speech: Speech) -> float:
+    """Share of its frames that ``speech`` marks; 1 for an utterance without marks."""
     marks = speech.get(segment.utterance)
     if marks is None:
         return 1.0
