@@ -28,8 +28,10 @@ def keys_of(cls: type[Any], prefix: str = "") -> Iterator[tuple[str, dataclasses
     """Dotted name and field of each key, sections opened."""
     hints = typing.get_type_hints(cls)
     for field in dataclasses.fields(cls):
-        if dataclasses.is_dataclass(hints[field.name]):
-            yield from keys_of(hints[field.name], f"{prefix}{field.name}.")
+        variants = field.metadata.get("variants", {})
+        section = next(iter(variants.values()), hints[field.name])  # of several, the default; the others have tables
+        if dataclasses.is_dataclass(section):
+            yield from keys_of(section, f"{prefix}{field.name}.")
         else:
             yield prefix + field.name, field
 
@@ -52,7 +54,7 @@ def _plain(value: Any) -> str:
 def _allowed(field: dataclasses.Field[Any]) -> str:
     low, high = field.metadata.get("min"), field.metadata.get("max")
     if field.metadata.get("choices"):
-        return ", ".join(field.metadata["choices"])
+        return ", ".join(map(str, field.metadata["choices"]))
     if low is None:
         return "any" if high is None else f"up to {_plain(high)}"
     return f"{_plain(low)} or more" if high is None else f"{_plain(low)} to {_plain(high)}"

@@ -31,9 +31,14 @@ def bounded(default: Any, *, low: float | None = None, high: float | None = None
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def chosen(default: str, choices: tuple[str, ...], help: str = "") -> Any:
+def chosen(default: str | int, choices: tuple[str | int, ...], help: str = "") -> Any:
     """A dataclass field with a default and the values it may take."""
     return dataclasses.field(default=default, metadata={"choices": choices, "help": help})
+
+
+def variant(classes: typing.Mapping[str, type[Any]], by: str) -> Any:
+    """A section whose dataclass is chosen by the key ``by`` beside it, the first one by default."""
+    return dataclasses.field(default_factory=next(iter(classes.values())), metadata={"variants": classes, "by": by})
 
 
 def load_config(cls: type[T], path: Path | str | None, overrides: typing.Sequence[str] = ()) -> T:
@@ -58,11 +63,15 @@ def load_config(cls: type[T], path: Path | str | None, overrides: typing.Sequenc
 def _replaced(config: Any, keys: list[str], value: Any, where: str) -> Any:
     """``config`` with the value at a (dotted) key exchanged."""
     key, *inner = keys
-    if inner and _inner_dataclass(type(config), key) is not None:
-        value = _replaced(getattr(config, key), inner, value, where)
-    else:
-        value = _checked(type(config), ".".join(keys) if inner else key, value, where)
-    return dataclasses.replace(config, **{key: value})
+    section = getattr(config, key, None)
+    if inner and dataclasses.is_dataclass(section):
+        return dataclasses.replace(config, **{key: _replaced(section, inner, value, where)})
+    value = _checked(type(config), ".".join(keys) if inner else key, value, where)
+    changes = {key: value}
+    for name, field in _fields(type(config)).items():
+        if field.metadata.get("by") == key and type(getattr(config, name)) is not field.metadata["variants"][value]:
+            changes[name] = field.metadata["variants"][value]()  # keys of another network mean nothing to this one
+    return dataclasses.replace(config, **changes)
 
 
 def save_config(config: Any, path: Path | str) -> None:
@@ -101,15 +110,16 @@ def _read_mapping(cls: type[Any], path: Path) -> dict[str, Any]:
 
 def _mapping(cls: type[Any], root: yaml.Node | None, path: Path) -> dict[str, Any]:
     if root is None:
-        return {}
+        root = yaml.MappingNode("tag:yaml.org,2002:map", [])
     if not isinstance(root, yaml.MappingNode):
         raise UserError(f"{path}:{root.start_mark.line + 1}: expected `key: value` lines")
     values: dict[str, Any] = {}
+    variants = _variants(cls, root, path)
     for key_node, value_node in root.value:
         where, key = f"{path}:{key_node.start_mark.line + 1}", str(key_node.value)
         if key in values:
             raise UserError(f"{where}: key {key} is given twice: keep one")
-        inner = _inner_dataclass(cls, key)
+        inner = variants.get(key) or _inner_dataclass(cls, key)
         if inner is not None:
             values[key] = inner(**_mapping(inner, value_node, path))
             continue
@@ -118,7 +128,22 @@ def _mapping(cls: type[Any], root: yaml.Node | None, path: Path) -> dict[str, An
         except (yaml.YAMLError, ValueError) as error:  # a tag of a stranger's class, a date that is none
             raise UserError(f"{where}: {key}: not a plain value") from error
         values[key] = _checked(cls, key, loaded, where)
-    return values
+    return {name: inner() for name, inner in variants.items()} | values
+
+
+def _variants(cls: type[Any], root: yaml.MappingNode, path: Path) -> dict[str, type[Any]]:
+    """The dataclass of each section that another key chooses."""
+    given = {str(key.value): (value, f"{path}:{key.start_mark.line + 1}") for key, value in root.value}
+    fields, found = _fields(cls), {}
+    for name, field in fields.items():
+        by = field.metadata.get("by")
+        if by is not None:
+            chosen = fields[by].default
+            if by in given:
+                node, where = given[by]
+                chosen = _checked(cls, by, node.value, where)
+            found[name] = field.metadata["variants"][chosen]
+    return found
 
 
 def _inner_dataclass(cls: type[Any], key: str) -> type[Any] | None:
@@ -173,7 +198,7 @@ def _float(text: str) -> float:
 def _check_range(metadata: typing.Mapping[str, Any], key: str, value: Any, where: str) -> None:
     choices = metadata.get("choices")
     if choices and value not in choices:
-        raise UserError(f"{where}: {key}: {value!r} is none of {', '.join(choices)}")
+        raise UserError(f"{where}: {key}: {value!r} is none of {', '.join(map(str, choices))}")
     low, high = metadata.get("min"), metadata.get("max")
     if value == []:
         raise UserError(f"{where}: {key}: an empty list: give one value or more")

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from imlkd.attribution.relevance import RelevanceConfig
-from imlkd.config import bounded, chosen, load_config, save_config
+from imlkd.config import bounded, chosen, load_config, save_config, variant
 from imlkd.distillation.methods.imlkd import ImlkdConfig
 from imlkd.distillation.methods.kd import KdConfig
 from imlkd.errors import UserError
@@ -47,6 +47,17 @@ class Required:
     seed: int = 1
 
 
+@dataclass(frozen=True)
+class Wide:
+    channels: int = bounded(4, low=1)
+
+
+@dataclass(frozen=True)
+class Choice:
+    section: Inner | Wide = variant({"inner": Inner, "wide": Wide}, by="kind")
+    kind: str = chosen("inner", ("inner", "wide"))
+
+
 def written(folder: Path, text: str | bytes) -> Path:
     path = folder / "c.yaml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -61,15 +72,20 @@ def values_of(cls: type[Any]) -> st.SearchStrategy[Any]:
 
 def _value(kind: Any, metadata: typing.Mapping[str, Any]) -> st.SearchStrategy[Any]:
     low, high = metadata.get("min"), metadata.get("max")
+    if "choices" in metadata:
+        return st.sampled_from(metadata["choices"])
+    if "variants" in metadata:
+        return st.one_of(*map(values_of, metadata["variants"].values()))
     if dataclasses.is_dataclass(kind):
         return values_of(kind)  # type: ignore[arg-type]
     if typing.get_origin(kind) is list:
         return st.lists(_value(typing.get_args(kind)[0], metadata), min_size=1, max_size=4)
+    if type(None) in typing.get_args(kind):
+        return st.none() | _value(next(k for k in typing.get_args(kind) if k is not type(None)), metadata)
     if kind is float:
         return st.floats(low, high, allow_nan=False, allow_infinity=False)
-    if kind is int:
-        return st.integers(low, high)
-    return st.sampled_from(metadata["choices"])
+    assert kind is int, kind
+    return st.integers(low, high)
 
 
 @pytest.mark.parametrize("cls", CONFIGS)
@@ -231,3 +247,36 @@ def test_defaults_are_not_shared() -> None:
 def test_defaults_lie_within_their_bounds(cls: type[Any], tmp_path: Path) -> None:
     save_config(cls(), tmp_path / "c.yaml")
     assert load_config(cls, tmp_path / "c.yaml") == cls()
+
+
+@pytest.mark.parametrize("text", ["", "kind: inner\n", "section: {}\n", "section:\n  width: 8\nkind: inner\n"])
+def test_a_section_of_the_default_kind(text: str, tmp_path: Path) -> None:
+    assert load_config(Choice, written(tmp_path, text)) == Choice(Inner(), "inner")
+
+
+@pytest.mark.parametrize("text", ["kind: wide\nsection:\n  channels: 7\n", "section:\n  channels: 7\nkind: wide\n"])
+def test_the_kind_decides_on_the_keys_of_a_section_wherever_it_stands(text: str, tmp_path: Path) -> None:
+    assert load_config(Choice, written(tmp_path, text)) == Choice(Wide(7), "wide")
+    assert load_config(Choice, written(tmp_path, "kind: wide\n")) == Choice(Wide(), "wide")
+
+
+def test_an_override_of_the_kind_starts_from_the_defaults_of_its_section(tmp_path: Path) -> None:
+    path = written(tmp_path, "section:\n  width: 9\n")
+    assert load_config(Choice, path, ["kind=wide", "section.channels=3"]) == Choice(Wide(3), "wide")
+    assert load_config(Choice, path, ["kind=inner"]) == Choice(Inner(9), "inner")
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "message"),
+    [
+        ("kind: wide\nsection:\n  width: 9\n", [], "c.yaml:3: unknown key width: valid keys: channels"),
+        ("section:\n  channels: 9\n", [], "c.yaml:2: unknown key channels: valid keys: width, kind"),
+        ("kind: broad\nsection:\n  width: 9\n", [], "c.yaml:1: kind: 'broad' is none of inner, wide"),
+        ("kind: wide\n", ["section.width=9"], "override 'section.width=9': unknown key width: valid keys: channels"),
+        ("", ["section=9"], "override 'section=9': section: expected "),
+    ],
+)
+def test_keys_of_another_kind_are_refused(text: str, overrides: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        load_config(Choice, written(tmp_path, text), overrides)
+    assert message in str(caught.value) and "\n" not in str(caught.value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, make_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +16,12 @@ from imlkd.config import load_config
 from imlkd.errors import UserError
 from imlkd.features.fbank import FbankConfig
 from imlkd.files import atomic_open, atomic_write_text
+from imlkd.models.fbank_model import FbankModel
 from imlkd.models.ge2e import Ge2e
+from imlkd.models.networks import CONFIGS, NETWORKS, name_of
 from imlkd.models.speaker_model import CosineHead, SpeakerModel
-from imlkd.models.tdnn import Tdnn, TdnnConfig
 
 WEIGHTS, DESCRIPTION, SPEAKERS = "final.pt", "model.yaml", "speakers"
-
-
-@dataclass(frozen=True)
-class TdnnDescription:
-    """``model.yaml`` of a residual TDNN."""
-
-    architecture: str
-    network: TdnnConfig
-    fbank: FbankConfig
 
 
 def save_model(model: SpeakerModel, folder: Path | str) -> None:
@@ -43,8 +35,12 @@ def save_model(model: SpeakerModel, folder: Path | str) -> None:
 
 def describe(model: SpeakerModel) -> dict[str, Any]:
     """The architecture and its settings, as plain values."""
-    if isinstance(model, Tdnn):
-        return asdict(TdnnDescription("tdnn", model.config, model.fbank))
+    if isinstance(model, FbankModel):
+        return {
+            "architecture": name_of(model.config),
+            "network": asdict(model.config),
+            "fbank": asdict(model.fbank),
+        }
     if isinstance(model, Ge2e):
         return {"architecture": "ge2e"}
     raise TypeError(f"{type(model).__name__} has no description")
@@ -60,12 +56,14 @@ def build_model(folder: Path) -> SpeakerModel:
         architecture = description["architecture"]
     except (yaml.YAMLError, TypeError, KeyError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a model description: train or import the model again") from error
-    if architecture == "tdnn":
-        whole = load_config(TdnnDescription, path)
-        return Tdnn(whole.network, whole.fbank)
     if architecture == "ge2e":
         return Ge2e()
-    raise UserError(f"{path}: unknown architecture {architecture!r}: expected tdnn or ge2e")
+    if architecture not in NETWORKS:
+        raise UserError(f"{path}: unknown architecture {architecture!r}: expected {', '.join(NETWORKS)} or ge2e")
+    keys = [("architecture", str), ("network", CONFIGS[architecture]), ("fbank", FbankConfig)]
+    whole: Any = load_config(make_dataclass("Description", keys), path)
+    model: SpeakerModel = NETWORKS[architecture](whole.network, whole.fbank)
+    return model
 
 
 def load_model(folder: Path | str) -> SpeakerModel:

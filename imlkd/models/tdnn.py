@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from imlkd.config import bounded, chosen
-from imlkd.features.fbank import FbankConfig, LogMel
-from imlkd.models.speaker_model import SpeakerModel, SpeakerOutput, mask_of
+from imlkd.features.fbank import FbankConfig
+from imlkd.models.fbank_model import FbankModel
+from imlkd.models.layers import pooled_statistics
+from imlkd.models.speaker_model import SpeakerOutput
 
 
 @dataclass(frozen=True)
@@ -23,29 +25,6 @@ class TdnnConfig:
     blocks: int = bounded(3, low=1, high=32, help="residual blocks, dilated by 1, 2, 3 ...")
     embedding_dim: int = bounded(192, low=2, high=4096, help="values of an embedding")
     normalize: str = chosen("level", ("level", "mean", "none"), help="what is taken from the log-mel frames")
-
-
-class Normalization(nn.Module):
-    """Take the level (utterance scalar and training mean of each bin) or the utterance's mean frame from the features.
-
-    ``level`` keeps the long-term spectrum, which tells speakers apart when recordings of one speaker share a channel.
-    """
-
-    bin_mean: Tensor
-
-    def __init__(self, kind: str, dim: int) -> None:
-        super().__init__()
-        self.kind = kind
-        self.register_buffer("bin_mean", torch.zeros(dim))
-
-    def forward(self, features: Tensor, mask: Tensor) -> Tensor:
-        """(B, T, F), (B, T, 1) -> (B, T, F)."""
-        if self.kind == "none":
-            return features
-        mean_frame = (features * mask).sum(1, keepdim=True) / mask.sum(1, keepdim=True)
-        if self.kind == "mean":
-            return features - mean_frame
-        return features - mean_frame.mean(2, keepdim=True) - (self.bin_mean - self.bin_mean.mean())
 
 
 class ResidualBlock(nn.Module):
@@ -60,14 +39,13 @@ class ResidualBlock(nn.Module):
         return torch.relu(frames + self.norm(self.convolution(frames)))
 
 
-class Tdnn(SpeakerModel):
+class Tdnn(FbankModel):
     """Log-mel (B, T, F) -> embedding (B, D); 20 ms a frame after the first layer."""
 
     def __init__(self, config: TdnnConfig, fbank: FbankConfig) -> None:
-        super().__init__(LogMel(fbank), config.embedding_dim)
-        self.config, self.fbank = config, fbank
+        super().__init__(config, fbank)
+        self.config = config
         width = config.width
-        self.normalization = Normalization(config.normalize, fbank.num_mel_bins)
         self.first = nn.Sequential(
             nn.Conv1d(fbank.num_mel_bins, width, 5, stride=2, padding=2, bias=False), nn.BatchNorm1d(width), nn.ReLU()
         )
@@ -78,9 +56,8 @@ class Tdnn(SpeakerModel):
         )
 
     def encode(self, features: Tensor, lengths: Tensor) -> SpeakerOutput:
-        mask = mask_of(lengths, features.shape[1])[:, :, None].to(features.dtype)
-        frames = (self.normalization(features, mask) * mask).transpose(1, 2)
-        mask = mask.transpose(1, 2)[:, :, ::2]
+        frames, valid = self.normalized(features, lengths)
+        mask = valid.every(2).mask
         frames = self.first(frames) * mask
         stages = [frames]
         for block in self.blocks:
@@ -89,11 +66,3 @@ class Tdnn(SpeakerModel):
         frames = self.last(frames)
         pooled = pooled_statistics(frames, mask)
         return SpeakerOutput(stages, pooled, self.segment(pooled), None)
-
-
-def pooled_statistics(frames: Tensor, mask: Tensor) -> Tensor:
-    """Mean and standard deviation over the valid frames: (B, C, T), (B, 1, T) -> (B, 2C)."""
-    count = mask.sum(2)
-    mean = (frames * mask).sum(2) / count
-    variance = (((frames - mean[:, :, None]) * mask) ** 2).sum(2) / count
-    return torch.cat([mean, (variance + 1e-5).sqrt()], dim=1)

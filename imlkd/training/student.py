@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from imlkd.config import load_config, save_config
+from imlkd.config import chosen, load_config, save_config, variant
 from imlkd.distillation.batch import DistillationBatch
 from imlkd.distillation.integrated_inputs import soft_gate
 from imlkd.distillation.method import Method
@@ -19,10 +19,10 @@ from imlkd.features.extract import FeaturesConfig
 from imlkd.features.segments import Segment, read_segments
 from imlkd.files import make_dir
 from imlkd.kaldi_io import FloatArray, read_scp_arrays
-from imlkd.models.tdnn import TdnnConfig
+from imlkd.models.networks import CONFIGS, NetworkSettings, name_of
 from imlkd.training.pool import load_pool, speakers_of
 from imlkd.training.sampling import Indices, SegmentPool
-from imlkd.training.teacher import build_tdnn, finish
+from imlkd.training.teacher import build_model, finish
 from imlkd.training.trainer import Trainer, TrainingConfig, prepare_torch
 
 
@@ -30,8 +30,12 @@ from imlkd.training.trainer import Trainer, TrainingConfig, prepare_torch
 class StudentConfig:
     """Network and training of a student; its segments are those of stage 3."""
 
-    network: TdnnConfig = field(default_factory=TdnnConfig)
+    network: NetworkSettings = variant(CONFIGS, by="model")
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    model: str = chosen("tdnn", tuple(CONFIGS), help="the network whose keys `network` holds")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "model", name_of(self.network))  # also where only the network is given
 
 
 class TeacherTargets:
@@ -92,7 +96,7 @@ def train_student(
     pool = load_pool(data_dir, segments, classes)
     targets = TeacherTargets(targets_dir, segments, method, config.training.scale)
     _check_classes(targets, classes, targets_dir)
-    model = build_tdnn(config.network, fbank, classes, pool.frames.mean(0))
+    model = build_model(config.network, fbank, classes, pool.frames.mean(0))
     objective = Objective(method, config.training.margin, config.training.scale)
 
     def with_targets(chosen: Indices) -> DistillationBatch:

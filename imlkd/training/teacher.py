@@ -7,16 +7,17 @@ from pathlib import Path
 
 from torch import Tensor
 
-from imlkd.config import load_config, save_config
+from imlkd.config import chosen, load_config, save_config, variant
 from imlkd.distillation.batch import DistillationBatch
 from imlkd.distillation.objective import Objective, build_method
 from imlkd.features.extract import FeaturesConfig
 from imlkd.features.fbank import FbankConfig
 from imlkd.features.segments import SegmentsConfig
 from imlkd.files import atomic_write_text, make_dir
+from imlkd.models.fbank_model import FbankModel
+from imlkd.models.networks import CONFIGS, NetworkSettings, build_network, name_of
 from imlkd.models.speaker_model import CosineHead
 from imlkd.models.store import save_model
-from imlkd.models.tdnn import Tdnn, TdnnConfig
 from imlkd.training.pool import grid_of, load_pool, speakers_of
 from imlkd.training.sampling import Indices
 from imlkd.training.trainer import Trainer, TrainingConfig, prepare_torch
@@ -26,9 +27,13 @@ from imlkd.training.trainer import Trainer, TrainingConfig, prepare_torch
 class TeacherConfig:
     """Network, training and segments of a teacher trained here."""
 
-    network: TdnnConfig = field(default_factory=TdnnConfig)
+    network: NetworkSettings = variant(CONFIGS, by="model")
     training: TrainingConfig = field(default_factory=TrainingConfig)
     segments: SegmentsConfig = field(default_factory=SegmentsConfig)
+    model: str = chosen("tdnn", tuple(CONFIGS), help="the network whose keys `network` holds")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "model", name_of(self.network))  # also where only the network is given
 
 
 def train_teacher(
@@ -41,7 +46,7 @@ def train_teacher(
     classes = speakers_of(data_dir)
     fbank = load_config(FeaturesConfig, data_dir / "features.yaml").fbank
     pool = load_pool(data_dir, grid_of(data_dir, config.segments), classes)
-    model = build_tdnn(config.network, fbank, classes, pool.frames.mean(0))
+    model = build_model(config.network, fbank, classes, pool.frames.mean(0))
     objective = Objective(build_method("none", None), config.training.margin, config.training.scale)
 
     def labels_only(chosen: Indices) -> DistillationBatch:
@@ -51,15 +56,15 @@ def train_teacher(
     finish(model, folder, trainer.run())
 
 
-def build_tdnn(config: TdnnConfig, fbank: FbankConfig, classes: list[str], bin_mean: Tensor) -> Tdnn:
+def build_model(config: NetworkSettings, fbank: FbankConfig, classes: list[str], bin_mean: Tensor) -> FbankModel:
     """A fresh network with a head for ``classes``; ``bin_mean`` is the mean frame of the training data."""
-    model = Tdnn(config, fbank)
+    model = build_network(config, fbank)
     model.head = CosineHead(model.embedding_dim, classes)
     model.normalization.bin_mean.copy_(bin_mean)
     return model
 
 
-def finish(model: Tdnn, folder: Path, seconds: float) -> None:
+def finish(model: FbankModel, folder: Path, seconds: float) -> None:
     """Leave the trained model and, last among its files, how long it took."""
     atomic_write_text(folder / "log" / "seconds", f"{seconds:.1f}\n")
     save_model(model.eval(), folder)

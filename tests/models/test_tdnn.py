@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imlkd.features.fbank import FbankConfig
+from imlkd.models.layers import Normalization, pooled_statistics
 from imlkd.models.speaker_model import CosineHead
-from imlkd.models.tdnn import Normalization, Tdnn, TdnnConfig, pooled_statistics
+from imlkd.models.tdnn import Tdnn, TdnnConfig
 
 FBANK = FbankConfig(num_mel_bins=10)
 
