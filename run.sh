@@ -22,6 +22,7 @@ stop_stage=7
 nj=
 cmd=
 relevance_set=
+student_model=
 student_set=
 bootstrap=1000
 backend=cosine
@@ -49,6 +50,7 @@ Models
   --methods NAME[,NAME...]   none, kd, imlkd                                 (default: $methods)
   --conf DIR                 YAML files                                      (default: egs/CORPUS/conf)
   --relevance-set 'K=V ...'  override keys of relevance.yaml, e.g. 'nodes=8 segments.durations=[2.0]'
+  --student-model NAME       tdnn, ecapa, xvector, resnet, campplus, redimnet or nexttdnn  (default: that of student.yaml)
   --student-set 'K=V ...'    override keys of student.yaml, e.g. 'training.epochs=10'
 Scores
   --backend cosine|plda      what compares embeddings; PLDA: fitted on the students' training set  (default: $backend)
@@ -82,7 +84,7 @@ conf=${conf:-egs/$corpus/conf}
 nj=${nj:-$(nproc)}
 command_line=$0   # for the record: all options that shape the result, typed or not
 for option in corpus train test trials train_cuts test_cuts voxceleb1 voxceleb_trials teacher teacher_weights methods conf \
-  relevance_set student_set bootstrap data exp; do
+  relevance_set student_model student_set bootstrap data exp; do
   value=${!option}
   [[ $value =~ ^[A-Za-z0-9_.,:/=+-]*$ ]] || value=${value@Q}
   [ -z "$value" ] || command_line+=" --${option//_/-} $value"
@@ -96,6 +98,8 @@ command_line+=${calibrate:+ --calibrate $calibrate}
 
 log() { echo "$(date '+%H:%M:%S') $*"; }
 wanted() { at="stage $1" && [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
+
+student_set="${student_model:+model=$student_model }$student_set"
 
 imlkd recipe check --corpus "$corpus" --stage "$stage" --stop-stage "$stop_stage" --nj "$nj" \
   --teacher "$teacher" --methods "$methods" --conf "$conf" --exp "$exp" --data "$data" --bootstrap "$bootstrap" \

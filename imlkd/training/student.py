@@ -22,6 +22,7 @@ from imlkd.kaldi_io import FloatArray, read_scp_arrays
 from imlkd.models.networks import CONFIGS, NetworkSettings, name_of
 from imlkd.training.pool import load_pool, speakers_of
 from imlkd.training.sampling import Indices, SegmentPool
+from imlkd.training.start import follow_teacher
 from imlkd.training.teacher import build_model, finish
 from imlkd.training.trainer import Trainer, TrainingConfig, prepare_torch
 
@@ -33,6 +34,8 @@ class StudentConfig:
     network: NetworkSettings = variant(CONFIGS, by="model")
     training: TrainingConfig = field(default_factory=TrainingConfig)
     model: str = chosen("tdnn", tuple(CONFIGS), help="the network whose keys `network` holds")
+    start: str = chosen("fresh", ("fresh", "teacher"), help="weights: drawn, or the teacher's where name and shape fit")
+    head: str = chosen("own", ("own", "teacher"), help="class weights: learned, or the teacher's, frozen")
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", name_of(self.network))  # also where only the network is given
@@ -97,6 +100,7 @@ def train_student(
     targets = TeacherTargets(targets_dir, segments, method, config.training.scale)
     _check_classes(targets, classes, targets_dir)
     model = build_model(config.network, fbank, classes, pool.frames.mean(0))
+    follow_teacher(model, config.start, config.head, targets_dir)
     objective = Objective(method, config.training.margin, config.training.scale)
 
     def with_targets(chosen: Indices) -> DistillationBatch:

@@ -74,6 +74,33 @@ def test_a_student_by_each_method(made: tuple[Path, Path], toy_corpus: Path, tmp
     assert first.read_bytes() == second.read_bytes()  # the same machine, the same student
 
 
+def test_a_student_that_starts_as_its_teacher_and_keeps_its_head(
+    made: tuple[Path, Path], toy_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = StudentConfig(TEACHER.network, TRAINING, start="teacher", head="teacher")
+    method = method_of("kd", None, tmp_path, [])
+    train_student(toy_corpus, made[1], config, method, tmp_path, "x", tmp_path / "progress")
+    teacher, student = load_model(made[0]).state_dict(), load_model(tmp_path).state_dict()
+    assert torch.equal(teacher["head.weight"], student["head.weight"])
+    assert not torch.equal(teacher["first.0.weight"], student["first.0.weight"])
+    said = capsys.readouterr().out
+    assert "start: 31 of 31 tensors" in said and "head: the teacher's class weights, frozen" in said
+
+
+@pytest.mark.parametrize("name", ["ecapa", "campplus"])
+def test_a_student_of_another_network(made: tuple[Path, Path], toy_corpus: Path, tmp_path: Path, name: str) -> None:
+    small = {
+        "ecapa": ["network.channels=16", "network.attention=4"],
+        "campplus": ["network.layers=[1, 1, 1]", "network.growth=4", "network.front=2"],
+    }
+    overrides = [f"model={name}", *small[name], "training.epochs=1", "training.batch=4", "training.threads=1"]
+    config = load_config(StudentConfig, None, overrides)
+    train_student(toy_corpus, made[1], config, method_of("kd", None, tmp_path, []), tmp_path, "x", tmp_path / "p")
+    assert load_config(StudentConfig, tmp_path / "config.yaml") == config
+    model = load_model(tmp_path)
+    assert type(model).__name__.lower() == name and model.head is not None
+
+
 def test_methods_differ_in_the_method_only(made: tuple[Path, Path], toy_corpus: Path, tmp_path: Path) -> None:
     """A plain KD without weight is the student without a teacher: same start, same batches."""
     for name, overrides in (("none", []), ("kd", ["weight=0"]), ("imlkd", ["weight_input=0", "weight_integrated=0"])):
