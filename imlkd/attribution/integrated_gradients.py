@@ -1,16 +1,312 @@
-"""Integrated Gradients (Sundararajan, Taly, Yan, ICML 2017, eq. 1) of a speaker model's target cosine, by captum."""
+"""Integrated Gradients (Sundararajan, Taly, Yan, ICML 2017, eq. 1) over a corpus, complete utterance by utterance.
+
+::
+
+    A = integral over alpha of grad F(x(alpha)) * dx/dalpha,    sum of A = F(x) - F(x')
+
+How to use it::
+
+    engine = IntegratedGradients(model, IntegrationConfig(tolerance=0.05))       # frame-resolved maps are the default
+    for found in engine.explain(Utterance(name, features, target) for ...):      # a stream in, a stream out, same order
+        found.map, found.error, found.nodes, found.converged
+    engine.convergence.check()                                                   # UserError when over 1 % failed
+
+- ``explain`` reads a window of utterances at a time, of any lengths, and holds no more: memory does not grow with the
+  corpus. ``map`` is (T,) or, with ``resolution="time-frequency"``, (T, F), float32 (float64 for a model in float64),
+  zero where input and baseline agree, so also in a front-end's padding behind ``Utterance.frames``.
+- Nodes double, only for the utterances whose completeness error exceeds ``tolerance``, until ``max_nodes``. With a
+  nested rule no gradient is computed twice. What fails at ``max_nodes`` comes out with ``converged=False``, and
+  ``kept=False`` when the policy is ``exclude``; the caller leaves it out.
+- With ``max_nodes == nodes`` the rule is fixed and the maps are captum's.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import islice
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from imlkd.attribution.baselines import Baseline, mean_frame
+from imlkd.attribution.convergence import SMALLEST_CHANGE, Convergence
+from imlkd.attribution.integration_config import IntegrationConfig
+from imlkd.attribution.memory import (
+    SHARE_OF_FREE,
+    free_memory,
+    is_out_of_memory,
+    parse_memory,
+    rows_within,
+    saved_bytes,
+)
+from imlkd.attribution.paths import Path
+from imlkd.attribution.quantities import Quantity, Target, TargetCosine
 from imlkd.attribution.relevance import RelevanceConfig
+from imlkd.attribution.rules import ladder
+from imlkd.errors import UserError
 from imlkd.models.speaker_model import SpeakerModel
 
-SMALLEST_CHANGE = 1e-3  # below this change of the cosine a relative error says nothing
+
+@dataclass(frozen=True)
+class Utterance:
+    """What is explained.
+
+    :param features: (T, F) of the model's own front-end.
+    :param target: a class (index, or name of its speaker), or an enrolment embedding (D,), as the quantity wants it.
+    :param frames: frames that hold the utterance; a front-end's padding lies behind. None: all.
+    :param baseline: (T, F); None: the engine's.
+    """
+
+    name: str
+    features: Tensor
+    target: Target
+    frames: int | None = None
+    baseline: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """What an utterance's frames, or bins, contribute.
+
+    :param map: (T,) or (T, F).
+    :param change: F(x) - F(x').
+    :param error: |sum of map - change| / |change|, the change guarded from below.
+    :param nodes: gradients that the map is made of.
+    :param gradients: gradients that were computed for it.
+    :param converged: whether the error is within the tolerance.
+    :param kept: whether the policy keeps it.
+    """
+
+    name: str
+    map: Tensor
+    change: float
+    error: float
+    nodes: int
+    gradients: int
+    converged: bool
+    kept: bool
+
+
+@dataclass
+class _Window:
+    """Utterances side by side, padded to the longest, sorted by length."""
+
+    start: Tensor  # (B, T, F) coordinates of the baselines
+    step: Tensor  # (B, T, F) from there to the inputs
+    ends: tuple[Tensor, Tensor]  # features of input and baseline
+    lengths: Tensor  # (B,)
+    targets: Tensor  # (B,) or (B, D)
+
+
+class IntegratedGradients:
+    """The engine: a model, what of it is explained, from which baseline, how finely, in how much memory."""
+
+    def __init__(
+        self,
+        model: SpeakerModel,
+        config: IntegrationConfig | None = None,
+        quantity: Quantity | None = None,
+        baseline: Baseline = mean_frame,
+    ) -> None:
+        """``model`` is put in evaluation mode and its parameters are frozen.
+
+        :raises UserError: when the configuration cannot work.
+        """
+        self.config = config or IntegrationConfig()
+        self.config.check()
+        self.model = model.eval().requires_grad_(False)
+        self.quantity = quantity or TargetCosine()
+        self.baseline = baseline
+        self.path = Path(self.config.path)
+        self.ladder = ladder(self.config.rule, self.config.nodes, self.config.max_nodes, self.config.power)
+        self.convergence = Convergence(self.config.tolerance, self.config.policy, self.config.max_failing)
+        self.rows = self.config.rows
+        parameter = next(model.parameters(), torch.zeros(()))
+        self.device = parameter.device
+        self._measured, self._bytes_a_frame, self._budget = 0, 0.0, 0
+        self._weights = torch.from_numpy(self.ladder.weights)
+
+    def explain(self, utterances: Iterable[Utterance]) -> Iterator[Attribution]:
+        """Attributions of all utterances, in their order.
+
+        :raises UserError: for an utterance that cannot be explained, naming it, and for too small a memory budget.
+        """
+        waiting = iter(utterances)
+        while window := list(islice(waiting, max(1, -(-2 * self.rows // self.config.nodes)))):
+            for found in self._explain_window(window):
+                self.convergence.add(found.name, found.nodes, found.error, found.gradients)
+                yield found
+
+    # One window
+
+    def _explain_window(self, utterances: list[Utterance]) -> list[Attribution]:
+        order = sorted(range(len(utterances)), key=lambda i: len(utterances[i].features))
+        window = self._window([utterances[i] for i in order])
+        change = self._values(window, window.ends[0]) - self._values(window, window.ends[1])
+        found: list[Attribution | None] = [None] * len(utterances)
+        active = list(range(len(order)))
+        levels = len(self.ladder.stops)
+        shape = window.step.shape[:2] if self.config.resolution == "frame" else window.step.shape
+        sums = torch.zeros((shape[0], levels, *shape[1:]), dtype=window.step.dtype, device=self.device)
+        for level in range(levels):
+            self._climb(window, active, level, sums)
+            failing = []
+            for row in active:
+                result = self._result(utterances[order[row]], sums[row, level], float(change[row]), level)
+                if result.converged or level == levels - 1:
+                    found[order[row]] = result
+                else:
+                    failing.append(row)
+            active = failing
+        return [result for result in found if result is not None]
+
+    def _result(self, utterance: Utterance, total: Tensor, change: float, level: int) -> Attribution:
+        own = total[: len(utterance.features)].clone()
+        error = abs(float(own.double().sum()) - change) / max(abs(change), SMALLEST_CHANGE)
+        if not np.isfinite(error):
+            raise UserError(f"{utterance.name}: the teacher's output holds NaN or infinite values: check its weights")
+        converged = error <= self.config.tolerance
+        nodes = int((self.ladder.weights[level] != 0).sum())
+        kept = converged or self.config.policy == "keep"
+        return Attribution(utterance.name, own, change, error, nodes, self.ladder.stops[level], converged, kept)
+
+    def _window(self, utterances: list[Utterance]) -> _Window:
+        features, baselines, targets = [], [], []
+        for utterance in utterances:
+            self._check(utterance)
+            baselines.append(self._baseline_of(utterance).to(self.device))
+            features.append(utterance.features.to(self.device))
+            targets.append(self.quantity.target(self.model, utterance.target, utterance.name).to(self.device))
+        x, start = (torch.nn.utils.rnn.pad_sequence(part, batch_first=True) for part in (features, baselines))
+        coordinates = self.path.coordinates(start)
+        step = self.path.coordinates(x) - coordinates
+        lengths = torch.tensor([len(one) for one in features], device=self.device)
+        return _Window(coordinates, step, (x, start), lengths, torch.stack(targets))
+
+    def _check(self, utterance: Utterance) -> None:
+        name, features = utterance.name, utterance.features
+        dim = getattr(self.model.frontend, "dim", None)
+        if features.ndim != 2 or dim not in (None, features.shape[-1]):
+            raise UserError(f"{name}: features of shape {tuple(features.shape)}: the teacher takes (frames, {dim})")
+        shortest = self.model.min_frames
+        if len(features) < shortest:
+            raise UserError(
+                f"{name}: {len(features)} frames, but the teacher's receptive field needs {shortest}:"
+                " leave the utterance out or lengthen it"
+            )
+        if not torch.isfinite(features).all():
+            raise UserError(f"{name}: its features hold NaN or infinite values: check the audio")
+
+    def _baseline_of(self, utterance: Utterance) -> Tensor:
+        features = utterance.features
+        baseline = utterance.baseline
+        if baseline is None:
+            frames = len(features) if utterance.frames is None else utterance.frames
+            baseline = self.baseline(features, frames)
+        if baseline.shape != features.shape:
+            raise UserError(
+                f"{utterance.name}: baseline of shape {tuple(baseline.shape)} for features of shape"
+                f" {tuple(features.shape)}: give one of the same shape"
+            )
+        if not torch.isfinite(baseline).all():
+            raise UserError(f"{utterance.name}: its baseline holds NaN or infinite values")
+        return baseline
+
+    # Values and gradients, in chunks
+
+    @torch.no_grad()
+    def _values(self, window: _Window, points: Tensor) -> Tensor:
+        """F of each row, (B,) float64, computed in full precision."""
+        parts = []
+        for first in range(0, len(points), self.rows):
+            rows = slice(first, first + self.rows)
+            output = self.model(points[rows], window.lengths[rows])
+            parts.append(self.quantity(output, window.targets[rows]).double())
+        return torch.cat(parts)
+
+    def _climb(self, window: _Window, active: list[int], level: int, sums: Tensor) -> None:
+        """Add a level's new nodes of the active rows to the sums of this level and of all above it."""
+        todo = [(row, node) for row in active for node in self.ladder.fresh(level)]
+        while todo:
+            size = min(len(todo), self._chunk_rows(window, todo))
+            rows = torch.tensor([row for row, _ in todo[:size]], device=self.device)
+            nodes = torch.tensor([node for _, node in todo[:size]])
+            try:
+                parts = self._contributions(window, rows, self._alphas(nodes, window))
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._halve(size, error)
+                continue
+            self._accumulate(parts, rows, nodes, level, sums)
+            todo = todo[size:]
+
+    def _alphas(self, nodes: Tensor, window: _Window) -> Tensor:
+        return torch.from_numpy(self.ladder.alphas)[nodes].to(window.step)[:, None, None]
+
+    def _contributions(self, window: _Window, rows: Tensor, alphas: Tensor) -> Tensor:
+        """grad F * dx/dalpha of each (row, alpha): (R, T) or (R, T, F), one forward and one backward for all."""
+        frames = int(window.lengths[rows].max())
+        step = window.step[rows, :frames]
+        points = self.path.at(window.start[rows, :frames], step, alphas)
+        gradient = self._gradient(points, window.lengths[rows], window.targets[rows])
+        parts = gradient.mul_(self.path.velocity(points.detach(), step))
+        return parts.sum(2) if self.config.resolution == "frame" else parts
+
+    def _gradient(self, points: Tensor, lengths: Tensor, targets: Tensor) -> Tensor:
+        points.requires_grad_()
+        with torch.enable_grad(), self._precision():
+            values = self.quantity(self.model(points, lengths), targets)
+        return torch.autograd.grad(values.sum(), points)[0]
+
+    def _precision(self) -> AbstractContextManager[object]:
+        return nullcontext()
+
+    def _accumulate(self, parts: Tensor, rows: Tensor, nodes: Tensor, level: int, sums: Tensor) -> None:
+        weights = self._weights[level:, nodes].to(parts)  # (levels, R)
+        owners, counts = torch.unique_consecutive(rows, return_counts=True)
+        first = 0
+        for row, count in zip(owners.tolist(), counts.tolist(), strict=True):
+            own = slice(first, first + count)
+            sums[row, level:, : parts.shape[1]] += torch.tensordot(weights[:, own], parts[own], dims=1)
+            first += count
+
+    def _chunk_rows(self, window: _Window, todo: list[tuple[int, int]]) -> int:
+        """Rows of the next chunk: as many as the budget holds at the length of its longest row."""
+        frames = int(window.lengths[[row for row, _ in todo[: self.rows]]].max())
+        if frames > self._measured:
+            self._budget = self._budget or self._memory()
+            self._bytes_a_frame = max(self._bytes_a_frame, self._measure(window))
+            self._measured = int(window.lengths[-1])
+        fitting = rows_within(self._budget, self._bytes_a_frame * frames, f"an utterance of {frames} frames")
+        return min(self.rows, fitting)
+
+    def _memory(self) -> int:
+        if self.config.memory:
+            return parse_memory(self.config.memory)
+        return int(SHARE_OF_FREE * free_memory(self.device))
+
+    def _measure(self, window: _Window) -> float:
+        """Bytes that a frame of a row takes, by one forward pass of the window's longest utterance."""
+        frames = int(window.lengths[-1])
+        points = window.ends[0][-1:].clone().requires_grad_()
+
+        def step() -> Tensor:
+            with torch.enable_grad(), self._precision():
+                return self.quantity(self.model(points, window.lengths[-1:]), window.targets[-1:])
+
+        return max(saved_bytes(step), points.numel() * points.element_size()) / frames
+
+    def _halve(self, size: int, error: Exception) -> None:
+        """Out of memory: smaller chunks from now on."""
+        if size == 1:
+            raise UserError("out of memory at one gradient at a time: shorten the segments or free memory") from error
+        self.rows = size // 2
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
 
 @dataclass
@@ -32,31 +328,27 @@ def mean_frame_baseline(features: Tensor, frames: int) -> Tensor:
     return baseline
 
 
-def explain(model: SpeakerModel, features: Tensor, labels: Tensor, frames: int, config: RelevanceConfig) -> Explanation:
+def explain(
+    model: SpeakerModel,
+    features: Tensor,
+    labels: Tensor,
+    frames: int,
+    config: RelevanceConfig,
+    names: Sequence[str] | None = None,
+) -> Explanation:
     """Explain the cosine to each row's own class, on the straight path from its mean frame.
 
     :param features: (B, T, F) of the model's own front-end.
     :param labels: (B,) class indexes in the model's head.
     :param frames: valid frames, the same for all rows.
+    :param names: of the rows, for messages.
     """
-    from captum.attr import IntegratedGradients
-
-    def target_cosine(points: Tensor, classes: Tensor) -> Tensor:
-        lengths = torch.full((len(points),), points.shape[1])
-        cosines: Tensor = model(points, lengths).cosines
-        return cosines.gather(1, classes[:, None])[:, 0]
-
-    baseline = mean_frame_baseline(features, frames)
-    attribution, delta = IntegratedGradients(target_cosine, multiply_by_inputs=True).attribute(
-        features,
-        baseline,
-        additional_forward_args=(labels,),
-        n_steps=config.nodes,
-        method=config.rule,
-        internal_batch_size=max(len(features), 8),
-        return_convergence_delta=True,
+    rule = {"gausslegendre": "gauss-legendre", "riemann_middle": "midpoint"}[config.rule]
+    fixed = IntegrationConfig(
+        rule=rule, power=1.0, nodes=config.nodes, max_nodes=config.nodes, resolution="time-frequency"
     )
-    with torch.no_grad():
-        change = target_cosine(features, labels) - target_cosine(baseline, labels)
-    error = delta.abs() / change.abs().clamp_min(SMALLEST_CHANGE)
-    return Explanation(attribution.float(), error.float())
+    engine = IntegratedGradients(model, fixed)
+    rows = zip(names or map(str, range(len(features))), features, labels.tolist(), strict=True)
+    found = list(engine.explain(Utterance(*row, frames=frames) for row in rows))
+    error = torch.tensor([one.error for one in found])
+    return Explanation(torch.stack([one.map for one in found]).float(), error)

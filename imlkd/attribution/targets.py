@@ -76,7 +76,7 @@ class Explainer:
     def _batch(self, segments: list[Segment], frames: int) -> Iterator[Target]:
         features = torch.stack([self.model.frontend(self.speech.segment(segment)) for segment in segments])
         labels = torch.tensor([self._row_of[self.labels[segment.utterance]] for segment in segments])
-        explanation = explain(self.model, features, labels, frames, self.config)
+        explanation = explain(self.model, features, labels, frames, self.config, [s.id for s in segments])
         relevance = frame_relevance(explanation.attribution[:, :frames], self.config)
         heard = self._answer(features)
         gated = self._answer(self._integrated(features, relevance, frames))

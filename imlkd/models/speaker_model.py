@@ -63,6 +63,7 @@ class SpeakerModel(nn.Module):
     """Base of all networks. Subclasses give ``encode``; the head is attached for training and for class targets."""
 
     frontend: FrontEnd
+    min_frames = 1  # fewest frames that its layers can read
 
     def __init__(self, frontend: FrontEnd, embedding_dim: int) -> None:
         super().__init__()

@@ -19,6 +19,7 @@ class Functional(SpeakerModel):
     def __init__(self, function: object) -> None:
         super().__init__(None, 1)  # type: ignore[arg-type]
         self.function = function
+        self.head = CosineHead(1, ["a", "b"])
 
     def forward(self, features: Tensor, lengths: Tensor) -> SpeakerOutput:
         assert (lengths == features.shape[1]).all()

@@ -1,0 +1,53 @@
+"""Where a path of Integrated Gradients begins: the input without what is to be explained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+from imlkd.errors import UserError
+from imlkd.models.speaker_model import SpeakerModel
+
+# (T, F) features and the number of frames that hold the utterance (behind them a front-end pads) -> (T, F)
+Baseline = Callable[[Tensor, int], Tensor]
+BASELINES = ("mean", "silence", "average")
+SILENT_SECONDS = 2.0
+
+
+def mean_frame(features: Tensor, frames: int) -> Tensor:
+    """The utterance's own mean frame, repeated: zero after mean normalisation. Padding stays as it is."""
+    baseline = features.clone()
+    baseline[:frames] = features[:frames].mean(0)
+    return baseline
+
+
+def constant(frame: Tensor) -> Baseline:
+    """One frame (F,) for all utterances."""
+
+    def baseline(features: Tensor, frames: int) -> Tensor:
+        if frame.shape != features.shape[1:]:
+            raise UserError(f"baseline of {len(frame)} values a frame, features of {features.shape[1]}")
+        filled = features.clone()
+        filled[:frames] = frame.to(features)
+        return filled
+
+    return baseline
+
+
+def silence(model: SpeakerModel) -> Baseline:
+    """What the model's front-end makes of digital silence."""
+    samples = round(SILENT_SECONDS * model.frontend.sample_rate)
+    return constant(model.frontend(torch.zeros(samples))[0])
+
+
+def average(utterances: Iterable[Tensor]) -> Baseline:
+    """The mean frame over all frames of the given utterances, (T, F) each."""
+    total, count = torch.zeros((), dtype=torch.float64), 0
+    for features in utterances:
+        total = total + features.double().sum(0)
+        count += len(features)
+    if not count:
+        raise UserError("baseline average: no utterances are given")
+    return constant((total / count).float())

@@ -1,0 +1,40 @@
+"""Paths between baseline and input. A straight one in log features completes early, one in power is steep at first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from imlkd.errors import UserError
+
+PATHS = ("features", "power")
+LARGEST_LOG = 80.0  # exp of more leaves float32
+
+
+@dataclass(frozen=True)
+class Path:
+    """Straight in the features, or (``power``) straight in their exponential: linear power for log-mel features.
+
+    Along ``z(alpha) = z' + alpha (z - z')`` with ``x = log z`` the attribution of a bin is the integral of
+    ``dF/dx * dx/dalpha``, so completeness holds on either path (Sundararajan et al., ICML 2017, section 4, remark 2).
+    """
+
+    name: str = "features"
+
+    def __post_init__(self) -> None:
+        if self.name not in PATHS:
+            raise UserError(f"path {self.name!r}: expected one of {', '.join(PATHS)}")
+
+    def coordinates(self, features: Tensor) -> Tensor:
+        """Features -> what the path is straight in."""
+        return features if self.name == "features" else features.clamp(max=LARGEST_LOG).exp()
+
+    def at(self, start: Tensor, step: Tensor, alpha: Tensor) -> Tensor:
+        """Features at ``start + alpha * step``, coordinates of any shape."""
+        place = start + alpha * step
+        return place if self.name == "features" else place.log()
+
+    def velocity(self, point: Tensor, step: Tensor) -> Tensor:
+        """d features / d alpha at a point of the path."""
+        return step if self.name == "features" else step * (-point).exp()

@@ -1,0 +1,103 @@
+"""Nodes and weights of the integral over the path, and the ladders of ever finer rules that an utterance climbs.
+
+The substitution ``alpha = u^p`` packs nodes near the baseline, where the integrand of a power-mel teacher is steep; the
+weights then hold ``p u^(p-1)``, and every rule's weights sum to 1 (captum's trapezoid: to 1 - 1/n).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from imlkd.errors import UserError
+
+Floats = npt.NDArray[np.float64]
+RULES = ("clenshaw-curtis", "gauss-legendre", "midpoint")
+NESTED = ("clenshaw-curtis",)
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """Rules of growing size over one list of nodes.
+
+    :param alphas: (N,) places on the path, 0 at the baseline and 1 at the input, in the order they are needed.
+    :param weights: (levels, N); a row sums to 1 and is zero on what its rule does not use.
+    :param stops: level l needs ``alphas[:stops[l]]``, of which ``alphas[stops[l - 1]:stops[l]]`` are new.
+    """
+
+    alphas: Floats
+    weights: Floats
+    stops: list[int]
+
+    def fresh(self, level: int) -> range:
+        """Indexes of the nodes that a level adds."""
+        return range(self.stops[level - 1] if level else 0, self.stops[level])
+
+
+def nodes_and_weights(rule: str, nodes: int, power: float = 1.0) -> tuple[Floats, Floats]:
+    """One rule on [0, 1] as (alphas, weights), in the order of alpha.
+
+    Clenshaw-Curtis of ``nodes`` intervals has ``nodes`` + 1 places; the one at the baseline has weight zero, and is
+    left out, when ``power`` exceeds 1.
+    """
+    if rule == "midpoint":
+        places = (np.arange(nodes) + 0.5) / nodes
+        return places**power, np.diff((np.arange(nodes + 1) / nodes) ** power)
+    if rule == "gauss-legendre":
+        places, weights = np.polynomial.legendre.leggauss(nodes)
+        places, weights = (places + 1) / 2, weights / 2
+    elif rule == "clenshaw-curtis":
+        places, weights = clenshaw_curtis(nodes)
+    else:
+        raise UserError(f"rule {rule!r}: expected one of {', '.join(RULES)}")
+    weights = weights * power * places ** (power - 1)
+    used = weights != 0
+    return places[used] ** power, weights[used]
+
+
+def clenshaw_curtis(intervals: int) -> tuple[Floats, Floats]:
+    """Places sin^2(pi k / 2n), k = 0..n, and weights on [0, 1], n even.
+
+    The weights integrate the cosine interpolant (Clenshaw, Curtis, Numerische Mathematik 2, 1960; in the form of
+    Trefethen, SIAM Review 50, 2008, eq. 2.4 ff.); with 2n intervals every old place comes again.
+    """
+    if intervals < 2 or intervals % 2:
+        raise UserError(f"nodes {intervals}: clenshaw-curtis needs an even number, 2 at least")
+    order = np.arange(intervals + 1)
+    even = np.arange(0, intervals + 1, 2)
+    moments = 2.0 / (1.0 - even.astype(float) ** 2)  # integral of T_j over [-1, 1]
+    ends = np.where((even == 0) | (even == intervals), 0.5, 1.0)
+    cosines = np.cos(np.pi * np.outer(order, even) / intervals)
+    weights = (2.0 / intervals) * (cosines * (ends * moments)).sum(1)
+    weights[[0, -1]] /= 2.0
+    return np.sin(np.pi * order / (2 * intervals)) ** 2, weights / 2.0
+
+
+def ladder(rule: str, first: int, cap: int, power: float = 1.0) -> Ladder:
+    """Rules of ``first``, twice, four times ... as many nodes, up to ``cap``; a nested rule lists each place once."""
+    sizes = [first]
+    while sizes[-1] * 2 <= cap:
+        sizes.append(sizes[-1] * 2)
+    parts = [nodes_and_weights(rule, size, power) for size in sizes]
+    alphas: list[float] = []
+    stops, columns = [], []
+    for places, _ in parts:
+        known = {_key(alpha): i for i, alpha in enumerate(alphas)} if rule in NESTED else {}
+        column = []
+        for alpha in places:
+            column.append(known.get(_key(alpha), len(alphas)))
+            if column[-1] == len(alphas):
+                alphas.append(float(alpha))
+        columns.append(column)
+        stops.append(len(alphas))
+    table = np.zeros((len(sizes), len(alphas)))
+    for level, (column, (_, weights)) in enumerate(zip(columns, parts, strict=True)):
+        table[level, column] = weights
+    return Ladder(np.array(alphas), table, stops)
+
+
+def _key(alpha: float) -> int:
+    """The same place computed at two sizes differs in its last digits."""
+    return round(float(alpha) * 2**44)
