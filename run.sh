@@ -10,8 +10,11 @@ trials=
 train_cuts=
 test_cuts=
 voxceleb1=
+voxceleb2=
 voxceleb_trials=
+voxceleb_options=
 teacher=own
+teacher_speakers=
 teacher_weights=
 methods=none,kd,imlkd
 conf=
@@ -35,18 +38,21 @@ force=false
 
 help_message="Usage: $0 [options]      (on the built-in corpus when no option is given)
 Corpus
-  --corpus minivox|kaldi|voxceleb  built-in synthetic corpus, your own, VoxCeleb1  (default: $corpus)
+  --corpus minivox|kaldi|voxceleb  built-in synthetic corpus, your own, VoxCeleb  (default: $corpus)
   --train DIR                Kaldi data directory with speaker labels        (with --corpus kaldi)
   --test DIR[,DIR...]        Kaldi data directories of other speakers
   --trials FILE[,FILE...]    lists 'enroll test target|nontarget', each in its test directory
   --train-cuts FILE          the same as Lhotse cuts (.jsonl.gz) instead of --train
   --test-cuts FILE[,FILE...] ... instead of --test; each list lies beside its cuts
-  --voxceleb1 DIR            VoxCeleb1, unpacked to wav/idNNNNN/VIDEO/*.wav   (with --corpus voxceleb)
-  --voxceleb-trials FILE     its list of trials; its speakers are the test set
+  --voxceleb1 PATH[,PATH...]  VoxCeleb1: folders, Kaldi directories or lists  (with --corpus voxceleb)
+  --voxceleb2 PATH[,PATH...]  VoxCeleb2, which is trained on then
+  --voxceleb-trials FILE[,FILE...]  lists over VoxCeleb1: O, and with VoxCeleb2 E and H
+  --voxceleb-options 'O V ...'  further options of egs/voxceleb/prepare.sh, e.g. '--allow-partial true --convert-to DIR'
   --allow-pipes true|false   run commands that wav.scp holds                 (default: $allow_pipes)
 Models
   --teacher own|resemblyzer  train one here, or import a published one       (default: $teacher)
   --teacher-weights FILE     weights of the published one   (default: those of its installed package)
+  --teacher-speakers FILE    whom an imported teacher was trained on, one a line: test sets with them are refused
   --methods NAME[,NAME...]   none, kd, imlkd                                 (default: $methods)
   --conf DIR                 YAML files                                      (default: egs/CORPUS/conf)
   --relevance-set 'K=V ...'  override keys of relevance.yaml, e.g. 'nodes=8 segments.durations=[2.0]'
@@ -83,8 +89,8 @@ trap 'trap "" INT; echo "$0: interrupted in $at: run the same command again to g
 conf=${conf:-egs/$corpus/conf}
 nj=${nj:-$(nproc)}
 command_line=$0   # for the record: all options that shape the result, typed or not
-for option in corpus train test trials train_cuts test_cuts voxceleb1 voxceleb_trials teacher teacher_weights methods conf \
-  relevance_set student_model student_set bootstrap data exp; do
+for option in corpus train test trials train_cuts test_cuts voxceleb1 voxceleb2 voxceleb_trials voxceleb_options teacher \
+  teacher_weights teacher_speakers methods conf relevance_set student_model student_set bootstrap data exp; do
   value=${!option}
   [[ $value =~ ^[A-Za-z0-9_.,:/=+-]*$ ]] || value=${value@Q}
   [ -z "$value" ] || command_line+=" --${option//_/-} $value"
@@ -103,7 +109,7 @@ student_set="${student_model:+model=$student_model }$student_set"
 
 imlkd recipe check --corpus "$corpus" --stage "$stage" --stop-stage "$stop_stage" --nj "$nj" \
   --teacher "$teacher" --methods "$methods" --conf "$conf" --exp "$exp" --data "$data" --bootstrap "$bootstrap" \
-  --own-data "$train$test$trials$train_cuts$test_cuts" --voxceleb "$voxceleb1$voxceleb_trials" \
+  --own-data "$train$test$trials$train_cuts$test_cuts" --voxceleb "$voxceleb1$voxceleb2$voxceleb_trials$voxceleb_options" \
   --teacher-weights "$teacher_weights" --relevance-set "$relevance_set" --student-set "$student_set" \
   --backend "$backend" --score-norm "$score_norm" --top-k "$top_k" --lda-dim "$lda_dim"
 exec 8>"$exp/.lock"
@@ -121,7 +127,10 @@ if wanted 0; then
         --train "$train" --test "$test" --trials "$trials" --train-cuts "$train_cuts" --test-cuts "$test_cuts" "$data"
       ;;
     voxceleb)
-      egs/voxceleb/prepare.sh --nj "$nj" --conf "$conf" --force "$force" --trials "$voxceleb_trials" "$voxceleb1" "$data"
+      read -r -a more <<< "$voxceleb_options"
+      egs/voxceleb/prepare.sh --nj "$nj" --conf "$conf" --force "$force" --trials "$voxceleb_trials" \
+        --allow-pipes "$allow_pipes" --teacher-speakers "$teacher_speakers" "${more[@]}" \
+        "$voxceleb1${voxceleb2:+${voxceleb1:+,}$voxceleb2}" "$data"
       ;;
   esac
 fi
@@ -133,6 +142,7 @@ teacher_dir=$exp/$teacher
 [ "$teacher" = own ] && teacher_dir=$exp/${corpus}_teacher
 targets=$teacher_dir/targets_$train_set
 read -r -a all_lists <<< "$lists"
+imlkd recipe check-speakers --teacher "$teacher" --teacher-speakers "$teacher_speakers" "$data" "$teacher_set" $test_sets
 embedded=$test_sets
 if [ "$backend $score_norm" != "cosine none" ]; then
   imlkd recipe check-cohort "$data/$train_set/spk2utt" --backend "$backend" --score-norm "$score_norm" \

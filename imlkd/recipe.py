@@ -66,7 +66,7 @@ def check_belongings(corpus: str, own_data: str, voxceleb: str, teacher: str, we
     if own_data and corpus != "kaldi":
         raise UserError(f"--train, --test, --trials, cuts: given, but --corpus is {corpus}: add --corpus kaldi")
     if voxceleb and corpus != "voxceleb":
-        raise UserError(f"--voxceleb1, --voxceleb-trials: given, but --corpus is {corpus}: add --corpus voxceleb")
+        raise UserError(f"--voxceleb1, --voxceleb-trials, ...: given, but --corpus is {corpus}: add --corpus voxceleb")
     if weights and teacher == "own":
         raise UserError(f"--teacher-weights {weights}: given, but --teacher is own: name the teacher they belong to")
     if weights and not Path(weights).is_file():

@@ -55,7 +55,7 @@ def test_bad_options(arguments: tuple[str, str, str, str], message: str) -> None
     ("arguments", "message"),
     [
         (("minivox", "data/train", "", "own", ""), "--train, --test, --trials, cuts: given, but --corpus is minivox"),
-        (("kaldi", "", "/vox1", "own", ""), "--voxceleb1, --voxceleb-trials: given, but --corpus is kaldi"),
+        (("kaldi", "", "/vox1", "own", ""), "--voxceleb1, --voxceleb-trials, ...: given, but --corpus is kaldi"),
         (("kaldi", "d", "", "own", "w.pt"), "--teacher-weights w.pt: given, but --teacher is own"),
         (("kaldi", "d", "", "resemblyzer", "/gone/w.pt"), "/gone/w.pt: no such file: mend --teacher-weights"),
     ],

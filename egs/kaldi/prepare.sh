@@ -11,6 +11,10 @@ nj=2
 conf=egs/kaldi/conf
 allow_pipes=false
 force=false
+check=decode
+max_bad=0
+relocate_from=
+relocate_to=
 corpus=kaldi
 help_message="Usage: $0 [options] <data>
   --train DIR                Kaldi data directory to train on
@@ -21,6 +25,9 @@ help_message="Usage: $0 [options] <data>
   --nj N                     parallel jobs of the audio check (default: $nj)
   --conf DIR                 holds features.yaml, which names the sample rate (default: $conf)
   --allow-pipes true|false   run commands that wav.scp holds (default: $allow_pipes)
+  --check decode|headers|none  what is looked at in every file; none: lengths are those of reco2dur (default: $check)
+  --max-bad SHARE            leave out bad audio up to this share of the utterances, as 0.1% (default: $max_bad)
+  --relocate-from OLD --relocate-to NEW  other beginning of the audio's paths
   --force true|false         redo (default: $force)
   --corpus NAME              how the corpus is called in messages and file names (default: $corpus)
 Leaves <set>/ and manifests/<set>.jsonl.gz for each set, and NAME.sets.yaml, in <data>."
@@ -33,7 +40,8 @@ forced=()
 data=$1
 
 made_from=(--from "$conf/features.yaml" --code imlkd.corpora.prepare --value "train=$train" --value "test=$test"
-  --value "train-cuts=$train_cuts" --value "test-cuts=$test_cuts" --value "allow-pipes=$allow_pipes")
+  --value "train-cuts=$train_cuts" --value "test-cuts=$test_cuts" --value "allow-pipes=$allow_pipes"
+  --value "check=$check" --value "max-bad=$max_bad" --value "relocate=$relocate_from:$relocate_to")
 for dir in $train ${test//,/ }; do
   made_from+=(--data "$dir")
 done
@@ -45,7 +53,10 @@ imlkd marker check "$data/.done.$corpus" --name "stage 0 ($corpus)" "${made_from
 [ $status -eq 3 ] || exit $status
 
 options=(--train "$train" --test "$test" --trials "$trials" --train-cuts "$train_cuts" --test-cuts "$test_cuts")
+options+=(--check "$check" --max-bad "$max_bad")
 [ "$allow_pipes" = false ] || options+=(--allow-pipes)
+[ -z "$relocate_from" ] || options+=(--relocate "$relocate_from" "$relocate_to")
+[ "$max_bad" = 0 ] || { mkdir -p "$data"; options+=(--bad "$data/$corpus.bad"); }
 imlkd data prepare "${options[@]}" --out "$data" --sets "$data/$corpus.sets.yaml" --nj "$nj" \
   --sample-rate "$(imlkd features --print-sample-rate --config "$conf/features.yaml" . .)"
 train_set="" test_sets="" lists=""

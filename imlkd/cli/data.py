@@ -55,6 +55,9 @@ def data() -> None:
 @_paths("--test-cuts", "FILE[,FILE...]", "Lhotse cuts instead of --test.")
 @click.option("--out", type=PATH, default="data", show_default=True, help="Where <set>/ and manifests/ go.")
 @click.option("--sets", "sets_file", type=PATH, help="Write the names of the sets and lists to this file (YAML).")
+@click.option("--check", default="decode", show_default=True, help="Of the audio: decode, headers or none.")
+@click.option("--max-bad", default="0", show_default=True, metavar="SHARE", help="Leave out bad audio up to, as 0.1%.")
+@click.option("--relocate", nargs=2, default=None, metavar="OLD NEW", help="Beginning of the audio's paths.")
 @_audio_options
 def prepare(
     train: list[Path],
@@ -64,6 +67,9 @@ def prepare(
     test_cuts: list[Path],
     out: Path,
     sets_file: Path | None,
+    check: str,
+    max_bad: str,
+    relocate: tuple[str, str] | None,
     sample_rate: int,
     allow_pipes: bool,
     nj: int,
@@ -71,6 +77,7 @@ def prepare(
 ) -> None:
     """Check a training set, test sets and trial lists, and put them into OUT as data directories and cuts."""
     from imlkd.corpora.prepare import prepare_corpus
+    from imlkd.corpora.share import share_of
     from imlkd.errors import UserError
 
     if len(train) + len(train_cuts) != 1:
@@ -80,7 +87,10 @@ def prepare(
     if sets_file is not None and not trials:
         raise UserError("--trials: give at least one list of trials, a recipe has nothing to score without")
     training, tests = [*train, *train_cuts][0], [*test, *test_cuts]
-    prepare_corpus(training, tests, trials, out, sample_rate, allow_pipes, nj, bad_list, sets_file, click.echo)
+    prepare_corpus(
+        training, tests, trials, out, sample_rate, allow_pipes, nj, bad_list, sets_file, click.echo, check,
+        share_of(max_bad), relocate,
+    )  # fmt: skip
 
 
 @data.command()
@@ -134,17 +144,6 @@ def from_cuts(cuts: Path, data_dir: Path) -> None:
     converted = convert(read_cuts(cuts), cuts, click.echo)
     write_data_dir(converted, data_dir)
     click.echo(f"{data_dir}: {len(converted.utt2spk)} utterances")
-
-
-@data.command()
-@click.argument("root", type=PATH)
-@click.argument("trials", type=PATH)
-@click.argument("out", type=PATH)
-def voxceleb1(root: Path, trials: Path, out: Path) -> None:
-    """Write the VoxCeleb1 tree ROOT as data directories OUT/vox1_dev and OUT/vox1_test, whose speakers TRIALS names."""
-    from imlkd.corpora.voxceleb import prepare_voxceleb1
-
-    prepare_voxceleb1(root, trials, out, click.echo)
 
 
 @data.command("hash")

@@ -18,6 +18,7 @@ from imlkd.files import REMEDY
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "data": ("imlkd.cli.data", "data", "Prepare, check and convert corpora."),
     "minivox": ("imlkd.cli.minivox", "minivox", "Make the built-in corpus."),
+    "corpus": ("imlkd.cli.corpus", "corpus", "Prepare VoxCeleb and other published corpora."),
     "features": ("imlkd.cli.features", "features", "Compute features and speech activity."),
     "model": ("imlkd.cli.model", "model", "Train or import a teacher, make targets, distil, embed."),
     "score": ("imlkd.cli.scoring", "score", "Score trials."),

@@ -65,6 +65,20 @@ def check_cohort(spk2utt: Path, backend: str, score_norm: str, top_k: str, lda_d
     check(spk2utt, backend, score_norm, top_k, lda_dim)
 
 
+@recipe.command("check-speakers")
+@click.argument("data", type=PATH)
+@click.argument("teacher_set")
+@click.argument("tests", nargs=-1)
+@click.option("--teacher", default="own", help="Name of the teacher.")
+@click.option("--teacher-speakers", default="", help="Whom an imported teacher was trained on, one a line.")
+def check_speakers(data: Path, teacher_set: str, tests: tuple[str, ...], teacher: str, teacher_speakers: str) -> None:
+    """Refuse TESTS below DATA with speakers that the teacher was trained on; a teacher of one's own by TEACHER_SET."""
+    from imlkd.corpora.speaker_overlap import check_teacher
+
+    known = Path(teacher_speakers) if teacher_speakers else data / teacher_set / "spk2utt" if teacher == "own" else None
+    check_teacher(known, [data / name / "spk2utt" for name in tests], f"the teacher {teacher}", click.echo)
+
+
 @recipe.command()
 @click.argument("path", type=PATH)
 def sets(path: Path) -> None:

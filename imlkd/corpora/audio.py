@@ -36,7 +36,7 @@ class AudioProblem(UserError):
         self.place, self.what, self.remedy = place, what, remedy
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Source:
     """Where a recording's audio comes from.
 
@@ -63,7 +63,7 @@ class Sources:
     rule: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class AudioInfo:
     """What a header says. ``samples`` counts one channel."""
 

@@ -42,7 +42,7 @@ class BadAudio:
     utterances: int = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Recording:
     """What is known of a recording after the check.
 
@@ -55,6 +55,14 @@ class Recording:
 
 
 @dataclass(frozen=True)
+class Examined:
+    """One directory after the check: good recordings by id, and what is bad."""
+
+    recordings: dict[str, Recording]
+    bad: list[BadAudio]
+
+
+@dataclass(frozen=True, slots=True)
 class _Task:
     data: DataDir
     source: Source
@@ -71,7 +79,7 @@ def check_corpus(
     nj: int = 1,
     bad_list: Path | None = None,
 ) -> list[dict[str, Recording]]:
-    """Check the audio of every utterance of ``dirs`` with ``nj`` threads.
+    """Check the audio of every utterance of ``dirs`` with ``nj`` threads; nothing may be bad.
 
     :param sample_rate: Hz, the only one accepted.
     :param decode: decode everything; False: headers and segments only.
@@ -79,23 +87,47 @@ def check_corpus(
     :returns: for each directory its recordings by id.
     :raises UserError: one line: how many utterances are bad, the first five and what to do.
     """
+    examined = examine_corpus(dirs, sample_rate, allow_pipes, decode, nj)
+    refuse_bad(examined, sum(len(data.utt2spk) for data in dirs), bad_list)
+    return [one.recordings for one in examined]
+
+
+def examine_corpus(
+    dirs: Sequence[DataDir], sample_rate: int, allow_pipes: bool = False, decode: bool = True, nj: int = 1
+) -> list[Examined]:
+    """``check_corpus`` that leaves it to the caller what becomes of bad audio."""
     from tqdm import tqdm
 
     by_dir = [_tasks(data, sample_rate, allow_pipes, decode) for data in dirs]
     tasks = [(index, task) for index, tasks_of_dir in enumerate(by_dir) for task in tasks_of_dir]
-    found: list[dict[str, Recording]] = [{} for _ in dirs]
-    bad: list[BadAudio] = []
+    examined = [Examined({}, []) for _ in dirs]
     # Threads are enough: libsndfile and the hash run without Python's lock.
     with ThreadPool(max(1, nj)) as pool:
         results = pool.imap(_examine, (task for _, task in tasks), chunksize=4)
         shown = tqdm(results, "checking audio", len(tasks), unit="rec", disable=None)
         for (index, _), (recording, problems) in zip(tasks, shown, strict=True):
-            bad += problems
+            examined[index].bad.extend(problems)
             if recording is not None:
-                found[index][recording.source.recording] = recording
-    if bad:
-        _refuse(bad, sum(len(data.utt2spk) for data in dirs), bad_list)
-    return found
+                examined[index].recordings[recording.source.recording] = recording
+    return examined
+
+
+def refuse_bad(
+    examined: Sequence[Examined], total: int, bad_list: Path | None = None, max_bad: float = 0.0
+) -> list[BadAudio]:
+    """Write the list of bad audio; refuse more of it than is tolerated, and return what is.
+
+    :param total: utterances in all.
+    :param max_bad: share of the utterances that may be bad.
+    :raises UserError: see ``check_corpus``.
+    """
+    bad = [problem for one in examined for problem in one.bad]
+    if bad and bad_list is not None:
+        lines = (f"{one.id} {one.place}: {one.what}: {one.remedy}\n" for one in bad)
+        atomic_write_text(bad_list, "".join(lines))
+    if sum(one.utterances for one in bad) > max_bad * total:
+        _refuse(bad, total, bad_list, max_bad)
+    return bad
 
 
 def check_samples(samples: Samples) -> tuple[str, str] | None:
@@ -164,15 +196,13 @@ def _examine_utterance(task: _Task, info: AudioInfo, samples: Samples | None, ut
     return BadAudio(utterance, place, *wrong) if wrong else None
 
 
-def _refuse(bad: list[BadAudio], total: int, bad_list: Path | None) -> None:
-    if bad_list is not None:
-        lines = (f"{one.id} {one.place}: {one.what}: {one.remedy}\n" for one in bad)
-        atomic_write_text(bad_list, "".join(lines))
-    if len(bad) == 1 and bad[0].utterances == 1:
+def _refuse(bad: list[BadAudio], total: int, bad_list: Path | None, max_bad: float) -> None:
+    if len(bad) == 1 and bad[0].utterances == 1 and not max_bad:
         raise UserError(f"{bad[0].place}: {bad[0].what}: {bad[0].remedy}")
     listed = "; ".join(f"{one.place}: {one.what}" for one in bad[:_LISTED])
     more = f"; and {len(bad) - _LISTED} more" if len(bad) > _LISTED else ""
     remedies = ", or ".join(dict.fromkeys(one.remedy for one in bad))
     everything = f" (all in {bad_list})" if bad_list else ""
     count = sum(one.utterances for one in bad)
-    raise UserError(f"{count} of {total} utterances have bad audio{everything}: {listed}{more}: {remedies}")
+    allowed = f", more than --max-bad {100 * max_bad:g}%" if max_bad else ""
+    raise UserError(f"{count} of {total} utterances have bad audio{allowed}{everything}: {listed}{more}: {remedies}")

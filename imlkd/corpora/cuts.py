@@ -100,12 +100,13 @@ def _build_cut(data: DataDir, utterance: str, recording: Any) -> Any:
         gender=(data.spk2gender or {}).get(speaker),
         text=data.extra.get("text", {}).get(utterance),
         language=data.extra.get("utt2lang", {}).get(utterance),
-        custom=_custom(data, utterance, speaker) or None,
+        custom=custom_fields(data, utterance, speaker) or None,
     )
     return MonoCut(utterance, first / rate, (end - first) / rate, 0, [supervision], recording=recording, custom=custom)
 
 
-def _custom(data: DataDir, utterance: str, speaker: str) -> dict[str, str]:
+def custom_fields(data: DataDir, utterance: str, speaker: str) -> dict[str, str]:
+    """What ``utt2*`` and ``spk2*`` tables say of an utterance, by the name of the custom field."""
     custom: dict[str, str] = {}
     for name, table in data.extra.items():
         key, wanted = (name, speaker) if name.startswith("spk2") else (name.removeprefix("utt2"), utterance)

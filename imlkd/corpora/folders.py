@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from imlkd.files import make_dir, os_errors, process_lives
 
 _PREFIX = ".staging.tmp"
+_LOCK = ".prepare.lock"
 
 
 @contextlib.contextmanager
@@ -56,3 +58,50 @@ def _remove_leftovers(parent: Path) -> None:
         number = folder.name.removeprefix(_PREFIX)
         if number.isdigit() and not process_lives(int(number)):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def locked(folder: Path | str, say: Callable[[str], object] = print) -> Iterator[None]:
+    """Hold ``folder`` for this process: another one that wants it waits here, and says so once.
+
+    The kernel lets go when the process ends, however it ends; the file ``.prepare.lock`` is there meanwhile. A folder
+    that was made for it goes again when nothing was put into it.
+
+    :raises UserError: when the folder can't be made or written.
+    """
+    path = Path(folder) / _LOCK
+    is_new = not path.parent.exists()
+    with os_errors(path):
+        descriptor = _lock(path, say)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)  # before the lock is released: who waits finds the file gone and makes its own
+            if is_new:
+                with contextlib.suppress(OSError):
+                    path.parent.rmdir()
+            os.close(descriptor)
+
+
+def _lock(path: Path, say: Callable[[str], object]) -> int:
+    said = False
+    while True:
+        make_dir(path.parent)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except FileNotFoundError:  # the folder went just now
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not said:
+                owner = os.read(descriptor, 20).decode().strip() or "on another machine"
+                say(f"{path.parent}: another process ({owner}) prepares it: waiting for that one")
+            said = True
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):
+            if os.fstat(descriptor).st_ino == path.stat().st_ino:
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+                return descriptor
+        os.close(descriptor)

@@ -12,19 +12,24 @@ from pathlib import Path
 from typing import Any
 
 from imlkd.corpora.audio import resolve_sources
-from imlkd.corpora.check import Recording, check_corpus
-from imlkd.corpora.cuts import build_cuts, build_recording, from_cuts, read_cuts, write_cuts
+from imlkd.corpora.check import Examined, Recording, examine_corpus, refuse_bad
+from imlkd.corpora.cut_lines import cut_lines, write_cut_lines
+from imlkd.corpora.cuts import build_recording, from_cuts, read_cuts, write_cuts
 from imlkd.corpora.fingerprint import DIGESTS
-from imlkd.corpora.folders import install, staging
+from imlkd.corpora.folders import install, locked, staging
 from imlkd.corpora.kaldi_dir import DataDir, group_by_speaker, is_manifest, read_data_dir, seconds_text, write_tables
 from imlkd.corpora.overlap import check_overlap
+from imlkd.corpora.reduced import without_bad
+from imlkd.corpora.relocation import relocated
 from imlkd.corpora.sets import RecipeSets, write_sets
+from imlkd.corpora.stated import stated_recordings
 from imlkd.corpora.trials import Trials, join_check, read_trials, write_trials
 from imlkd.errors import UserError
 from imlkd.files import atomic_write_text, make_dir
 from imlkd.kaldi_io import write_table
 
 MANIFESTS = "manifests"
+CHECKS = ("decode", "headers", "none")
 MADE_FROM = ".made_from"  # in a prepared directory: where it comes from, and that it may be replaced
 Say = Callable[[str], object]
 
@@ -57,6 +62,9 @@ def prepare_corpus(
     bad_list: Path | None = None,
     sets_file: Path | None = None,
     say: Say = print,
+    check: str = "decode",
+    max_bad: float = 0.0,
+    relocate: tuple[str, str] | None = None,
 ) -> list[CorpusSet]:
     """Check a training set and test sets and put them into ``out/<set>`` and ``out/manifests/<set>.jsonl.gz``.
 
@@ -68,34 +76,81 @@ def prepare_corpus(
     :param bad_list: receives all bad utterances, when there are any.
     :param sets_file: receives the names of the sets, for later stages.
     :param say: receives one line for each thing the user should know.
+    :param check: decode: all audio; headers: what they say; none: no file is opened, lengths are those of ``reco2dur``
+        or ``utt2dur``.
+    :param max_bad: share of all utterances that may be bad and are then left out, each named in ``bad_list``.
+    :param relocate: (old, new) beginning of the paths, for audio that has moved.
     :raises UserError: for anything wrong in tables, audio, cuts or lists; ``out`` is as it was before.
     """
-    sets = [load_set(path, say) for path in (train, *tests)]
-    _refuse_same_names(sets)
-    _assign_trials(sets[1:], trials)
-    check_overlap([sets[0].data], [one.data for one in sets[1:]])
-    for one in sets:
-        say(f"{one.origin}: audio paths are {resolve_sources(one.data, allow_pipes).rule}")
-    checked = check_corpus([one.data for one in sets], sample_rate, allow_pipes, nj=nj, bad_list=bad_list)
-    for one, recordings in zip(sets, checked, strict=True):
-        one.recordings = recordings
-    for one in sets:
-        _refuse_to_replace(one, out)
-    with staging(out) as folder:
+    if check not in CHECKS:
+        raise UserError(f"--check {check}: known are {', '.join(CHECKS)}")
+    with locked(out, say):
+        sets = [load_set(path, say, relocate) for path in (train, *tests)]
+        _refuse_same_names(sets)
+        _assign_trials(sets[1:], trials)
+        check_overlap([sets[0].data], [one.data for one in sets[1:]])
+        _examine(sets, check, sample_rate, allow_pipes, nj, bad_list, max_bad, say)
         for one in sets:
-            _write_set(one, folder, in_place=_is_in_place(one, out))
-        for one in sets:
-            _install_set(one, folder, out)
-        if sets_file is not None:
-            lists = [f"{one.name}/{name}" for one in sets for name in one.lists]
-            write_sets(RecipeSets(sets[0].name, sets[0].name, [one.name for one in sets[1:]], lists), sets_file)
+            _refuse_to_replace(one, out)
+        with staging(out) as folder:
+            for one in sets:
+                _write_set(one, folder, in_place=_is_in_place(one, out))
+            for one in sets:
+                _install_set(one, folder, out)
+            if sets_file is not None:
+                lists = [f"{one.name}/{name}" for one in sets for name in one.lists]
+                write_sets(RecipeSets(sets[0].name, sets[0].name, [one.name for one in sets[1:]], lists), sets_file)
     for one in sets:
         say(describe(one))
     return sets
 
 
-def load_set(path: Path, say: Say = print) -> CorpusSet:
-    """Read a data directory, or a cut manifest when ``path`` is called like one."""
+def _examine(
+    sets: list[CorpusSet], check: str, sample_rate: int, allow_pipes: bool, nj: int, bad_list: Path | None,
+    max_bad: float, say: Say,
+) -> None:  # fmt: skip
+    """Put what is known of the audio into ``sets``, and leave out what is bad, when it is little enough."""
+    for one in sets:
+        say(f"{one.origin}: audio paths are {resolve_sources(one.data, allow_pipes).rule}")
+    if check == "none":
+        for one in sets:
+            one.recordings = stated_recordings(one.data, sample_rate, allow_pipes)
+        return
+    data = [one.data for one in sets]
+    examined = examine_corpus(data, sample_rate, allow_pipes, check == "decode", nj)
+    bad = refuse_bad(examined, sum(len(one.utt2spk) for one in data), bad_list, max_bad)
+    for problem in bad:
+        say(f"left out: {problem.id}: {problem.what}")
+    for one, found in zip(sets, examined, strict=True):
+        one.recordings = found.recordings
+        if found.bad:
+            _leave_out(one, found, say)
+
+
+def _leave_out(one: CorpusSet, found: Examined, say: Say) -> None:
+    before = one.data
+    one.data = without_bad(before, found)
+    if one.cuts is not None:
+        one.cuts = [cut for cut in one.cuts if cut.id in one.data.utt2spk]
+    for name, trials in one.lists.items():
+        join_check(trials, one.data.utt2spk, source=f"the good audio of {one.origin} (list {name})")
+    count, lost = len(before.utt2spk) - len(one.data.utt2spk), len(before.spk2utt) - len(one.data.spk2utt)
+    gone = f", {lost} speakers lose all of theirs" if lost else ""
+    say(f"{one.origin}: {count} of {len(before.utt2spk)} utterances left out{gone}")
+
+
+def load_set(path: Path, say: Say = print, relocate: tuple[str, str] | None = None) -> CorpusSet:
+    """Read a data directory, or a cut manifest when ``path`` is called like one.
+
+    :param relocate: (old, new) beginning of the audio's paths.
+    """
+    one = _read_set(path, say)
+    if relocate is not None:
+        one.data = replace(one.data, wav=relocated(one.data.wav, *relocate, where=one.data.table("wav.scp")))
+    return one
+
+
+def _read_set(path: Path, say: Say) -> CorpusSet:
     if is_manifest(path):
         cuts = read_cuts(path)
         name = path.name.removesuffix(".gz").removesuffix(".jsonl")
@@ -191,8 +246,9 @@ def _write_set(one: CorpusSet, folder: Path, in_place: bool) -> None:
     )
     derived = {
         "reco2dur": {k: seconds_text(r.info.samples, r.info.sample_rate) for k, r in recordings.items()},
-        DIGESTS: {key: str(recording.sha256) for key, recording in recordings.items()},
     }
+    if all(recording.sha256 for recording in recordings.values()):
+        derived[DIGESTS] = {key: str(recording.sha256) for key, recording in recordings.items()}
     if in_place:
         derived["utt2dur"] = one.data.utt2dur or {}
         derived["spk2utt"] = {key: " ".join(utterances) for key, utterances in one.data.spk2utt.items()}
@@ -203,7 +259,11 @@ def _write_set(one: CorpusSet, folder: Path, in_place: bool) -> None:
             _put_list(trials, target / name)
     for name, table in derived.items():
         write_table(target / name, table)
-    write_cuts(_cuts(one), folder / MANIFESTS / f"{one.name}.jsonl.gz")
+    manifest = folder / MANIFESTS / f"{one.name}.jsonl.gz"
+    if one.cuts is None:
+        write_cut_lines(cut_lines(one.data, recordings), manifest)
+    else:
+        write_cuts(_own_cuts(one, one.cuts), manifest)
 
 
 def _duration(data: DataDir, utterance: str, recordings: dict[str, Recording]) -> str:
@@ -223,13 +283,11 @@ def _put_list(trials: Trials, path: Path) -> None:
         write_trials(path, trials)
 
 
-def _cuts(one: CorpusSet) -> list[Any]:
-    """Cuts with exact recordings and absolute paths; the user's own keep all their fields."""
-    if one.cuts is None:
-        return build_cuts(one.data, {key: (r.source, r.info) for key, r in one.recordings.items()})
+def _own_cuts(one: CorpusSet, cuts: list[Any]) -> list[Any]:
+    """The user's cuts with all their fields, exact recordings and absolute paths."""
     built = {key: build_recording(r.source, r.info) for key, r in one.recordings.items()}
-    by_id = {cut.id: cut for cut in one.cuts}
-    for cut in one.cuts:
+    by_id = {cut.id: cut for cut in cuts}
+    for cut in cuts:
         cut.recording = built[cut.recording.id]
         if cut.end > cut.recording.duration:  # by less than the tolerated 10 ms
             cut.duration = cut.recording.duration - cut.start

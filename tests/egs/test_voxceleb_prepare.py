@@ -35,20 +35,24 @@ def prepare(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def test_sets_cuts_and_trials(voxceleb1: Path, tmp_path: Path) -> None:
-    options = ("--trials", tmp_path / "veri_test2.txt", voxceleb1, tmp_path / "data")
+    options = (
+        "--trials", tmp_path / "veri_test2.txt", "--allow-partial", "true", "--teacher-speakers", "", voxceleb1,
+        tmp_path / "data",
+    )  # fmt: skip
     done = prepare(*options)
     assert done.returncode == 0, done.stderr
     sets = yaml.safe_load((tmp_path / "data/voxceleb.sets.yaml").read_text())
     assert sets == {
-        "train": "vox1_dev", "teacher": "vox1_dev", "tests": ["vox1_test"], "lists": ["vox1_test/trials"]
+        "train": "vox1_dev", "teacher": "vox1_dev", "tests": ["vox1_test"], "lists": ["vox1_test/veri_test2"]
     }
-    trials = (tmp_path / "data/vox1_test/trials").read_text().splitlines()
+    trials = (tmp_path / "data/vox1_test/veri_test2").read_text().splitlines()
     assert trials[1] == "id10270-x6uYqmx31kE-00001 id10271-1gtz-CUIygI-00001 nontarget"
     assert (tmp_path / "data/manifests/vox1_dev.jsonl.gz").is_file()
     assert "id10002--fJ_x8q2D0A-00001 1.000" in (tmp_path / "data/vox1_dev/utt2dur").read_text()
 
     again = prepare(*options)
     assert again.returncode == 0 and "stage 0 (voxceleb): up to date" in again.stdout
+    assert "vox1_dev          2/1211" in done.stdout and "teacher overlap not checked" in done.stdout
     (voxceleb1 / "wav" / NAMES[1]).unlink()
     changed = prepare(*options)
     assert changed.returncode == 0, changed.stderr
@@ -59,9 +63,9 @@ def test_sets_cuts_and_trials(voxceleb1: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["", "out"], "no VoxCeleb1: give its folder (run.sh: --voxceleb1 DIR)"),
+        (["", "out"], "no VoxCeleb: give its folder (run.sh: --voxceleb1 DIR, --voxceleb2 DIR)"),
         (["vox1", "out"], "no list of trials: give veri_test2.txt (run.sh: --voxceleb-trials FILE)"),
-        (["--trials", "gone.txt", "vox1", "out"], "vox1: no such folder"),
+        (["--trials", "gone.txt", "vox1", "out"], "gone.txt: no such file"),
     ],
 )
 def test_what_is_missing_is_said_in_one_line(arguments: list[str], message: str) -> None:

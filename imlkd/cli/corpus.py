@@ -1,0 +1,46 @@
+"""`imlkd corpus`: published corpora as they are handed out, to Kaldi data directories."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+PATH = click.Path(path_type=Path)
+_NJ = click.option(
+    "--nj",
+    default=lambda: len(os.sched_getaffinity(0)),
+    show_default="number of cores",
+    type=click.IntRange(1),
+    help="Threads.",
+)
+
+
+@click.group()
+def corpus() -> None:
+    """Prepare published corpora, convert their audio."""
+
+
+@corpus.command()
+@click.argument("sources", nargs=-1, required=True, type=PATH)
+@click.argument("out", type=PATH)
+@click.option("--trials", multiple=True, type=PATH, help="A list over VoxCeleb1: Vox1-O, E or H; may be repeated.")
+@click.option("--train", default="auto", show_default=True, help="vox1_dev, vox2_dev, vox1_dev+vox2_dev or auto.")
+@click.option("--allow-partial", is_flag=True, help="Go on with a part of the corpus.")
+@click.option("--decode-m4a", is_flag=True, help="Leave m4a files, decode them when they are read.")
+@click.option("--min-utterances", default=1, show_default=True, type=click.IntRange(1), help="Of a training speaker.")
+@click.option("--expect", multiple=True, type=PATH, help="A list of utterances that should be there; may be repeated.")
+@click.option("--relocate", nargs=2, default=None, metavar="OLD NEW", help="Beginning of paths in tables and lists.")
+@click.option("--teacher-speakers", type=PATH, help="Whom an imported teacher was trained on, one a line.")
+def voxceleb(
+    sources: tuple[Path, ...], out: Path, trials: tuple[Path, ...], train: str, allow_partial: bool, decode_m4a: bool,
+    min_utterances: int, expect: tuple[Path, ...], relocate: tuple[str, str] | None, teacher_speakers: Path | None,
+) -> None:  # fmt: skip
+    """Write VoxCeleb's SOURCES (folders, Kaldi directories, lists) as a training and a test set below OUT."""
+    from imlkd.corpora.speaker_overlap import read_speakers
+    from imlkd.corpora.voxceleb_prepare import VoxOptions, prepare_voxceleb
+
+    known = None if teacher_speakers is None else frozenset(read_speakers(teacher_speakers))
+    options = VoxOptions(train, allow_partial, decode_m4a, min_utterances, relocate, known)
+    prepare_voxceleb(sources, trials, out, options, expect, click.echo)
