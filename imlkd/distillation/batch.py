@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from imlkd.models.speaker_model import SpeakerOutput
+
 
 @dataclass
 class DistillationBatch:
@@ -16,6 +18,9 @@ class DistillationBatch:
     :param teacher_logits: (B, C) at the student's scale; None without a teacher.
     :param gate: (B, T) of the integrated inputs; None when the method does not use them.
     :param teacher_logits_gated: (B, C), the teacher's answer to the gated input.
+    :param teacher_embedding: (B, D), of any length.
+    :param teacher_output: the teacher's answer to ``features`` with its stages, where it runs beside the student.
+    :param relevance: (B, T) in [0, 1], the teacher's.
     """
 
     features: Tensor
@@ -23,3 +28,32 @@ class DistillationBatch:
     teacher_logits: Tensor | None = None
     gate: Tensor | None = None
     teacher_logits_gated: Tensor | None = None
+    teacher_embedding: Tensor | None = None
+    teacher_output: SpeakerOutput | None = None
+    relevance: Tensor | None = None
+
+
+@dataclass
+class View:
+    """What the student says of one of its inputs.
+
+    :param features: (B, T, F), its input.
+    :param output: stages, pooled, embedding and cosines.
+    :param logits: (B, C) margin-free cosines times the scale.
+    """
+
+    features: Tensor
+    output: SpeakerOutput
+    logits: Tensor
+
+
+def split_output(output: SpeakerOutput, rows: int) -> list[SpeakerOutput]:
+    """The output of several views in one batch, (V * rows, ...), as one output a view."""
+    count = len(output.embedding) // rows
+    parts = []
+    for i in range(count):
+        place = slice(i * rows, (i + 1) * rows)
+        cosines = None if output.cosines is None else output.cosines[place]
+        stages = [stage[place] for stage in output.stages]
+        parts.append(SpeakerOutput(stages, output.pooled[place], output.embedding[place], cosines))
+    return parts

@@ -6,27 +6,60 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from imlkd.distillation.batch import DistillationBatch
+from imlkd.distillation.batch import DistillationBatch, View
+from imlkd.models.speaker_model import SpeakerModel, SpeakerOutput
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What must be at hand before training; checked before the first step."""
+    """What must be at hand before training; checked before the first step.
 
-    labels: bool = True
+    :param labels: speaker labels beside those of the AAM loss.
+    :param teacher_logits: the teacher's posteriors, so its head is over the student's speakers in their order.
+    :param teacher_embedding: the teacher's embedding of each segment.
+    :param teacher_stages: feature maps inside the teacher, which then runs beside the student and hears its features.
+    :param relevance: the teacher's Integrated Gradients.
+    :param input_gradient: gradients of the student with respect to its input, which are trained through.
+    """
+
+    labels: bool = False
     teacher_logits: bool = False
+    teacher_embedding: bool = False
+    teacher_stages: bool = False
     relevance: bool = False
+    input_gradient: bool = False
+
+
+@dataclass(frozen=True)
+class Widths:
+    """Channels of what a network gives: of its embedding, its pooled statistics, and each stage."""
+
+    embedding: int
+    pooled: int = 0
+    stages: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, output: SpeakerOutput) -> Widths:
+        """Those of an answer."""
+        return cls(output.embedding.shape[1], output.pooled.shape[1], tuple(stage.shape[1] for stage in output.stages))
 
 
 class Method(nn.Module):
     """Base of the methods. Trainable projections, if any, are its parameters; they are dropped after training."""
 
     needs = Needs()
+    aligns: frozenset[str] = frozenset()
+    """What its terms align: two methods that align the same thing do not go together."""
+    labelled_views = 1
+    """How many of the first views the AAM loss counts on, averaged."""
 
-    def views(self, batch: DistillationBatch) -> list[Tensor]:
+    def prepare(self, student: Widths, teacher: Widths | None, classes: int) -> None:
+        """Make the projections between student and teacher; called once, before the optimiser is."""
+
+    def views(self, batch: DistillationBatch, model: SpeakerModel) -> list[Tensor]:
         """The inputs (B, T, F) of the student's passes; the first is always the plain one."""
         return [batch.features]
 
-    def terms(self, batch: DistillationBatch, logits: list[Tensor]) -> dict[str, Tensor]:
-        """Weighted loss terms by name; ``logits`` holds the student's (B, C) for each view."""
+    def terms(self, batch: DistillationBatch, views: list[View]) -> dict[str, Tensor]:
+        """Weighted loss terms by name, from what the student says of each view."""
         raise NotImplementedError

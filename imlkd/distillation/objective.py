@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from imlkd.config import load_config
-from imlkd.distillation.batch import DistillationBatch
+from imlkd.distillation.batch import DistillationBatch, View, split_output
 from imlkd.distillation.margin import aam_loss
 from imlkd.distillation.method import Method
 from imlkd.distillation.methods.imlkd import Imlkd, ImlkdConfig
 from imlkd.distillation.methods.kd import Kd, KdConfig
 from imlkd.distillation.methods.no_teacher import NoTeacher, NoTeacherConfig
 from imlkd.errors import UserError
-from imlkd.models.speaker_model import SpeakerModel
+from imlkd.models.speaker_model import SpeakerModel, SpeakerOutput
 
 METHODS: Mapping[str, tuple[type[Any], type[Any]]] = {
     "none": (NoTeacher, NoTeacherConfig),
@@ -52,13 +52,24 @@ class Objective(nn.Module):
         self, model: SpeakerModel, batch: DistillationBatch, ramp: float = 1.0
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the loss to minimise and its terms by name (``aam`` first)."""
-        views = self.method.views(batch)
-        features = torch.cat(views)
-        lengths = torch.full((len(features),), features.shape[1])
-        cosines = model(features, lengths).cosines
-        assert cosines is not None, "the student has no head"
-        per_view = list(cosines.split(len(batch.features)))
-        terms = {"aam": aam_loss(per_view[0], batch.labels, self.margin, self.scale)}
-        for name, term in self.method.terms(batch, [self.scale * view for view in per_view]).items():
+        views = self.heard(model, self.method.views(batch, model))
+        labelled = views[: self.method.labelled_views]
+        margins = [aam_loss(_cosines(view.output), batch.labels, self.margin, self.scale) for view in labelled]
+        terms = {"aam": margins[0] if len(margins) == 1 else torch.stack(margins).mean()}
+        for name, term in self.method.terms(batch, views).items():
             terms[name] = ramp * term
         return torch.stack(list(terms.values())).sum(), terms
+
+    def heard(self, model: SpeakerModel, inputs: list[Tensor]) -> list[View]:
+        """The student's answer to each of the inputs (B, T, F)."""
+        if self.method.needs.input_gradient:
+            inputs = [features.detach().requires_grad_() for features in inputs]
+        features = torch.cat(inputs)
+        output = model(features, torch.full((len(features),), features.shape[1]))
+        parts = split_output(output, len(inputs[0]))
+        return [View(own, part, self.scale * _cosines(part)) for own, part in zip(inputs, parts, strict=True)]
+
+
+def _cosines(output: SpeakerOutput) -> Tensor:
+    assert output.cosines is not None, "the student has no head"
+    return output.cosines

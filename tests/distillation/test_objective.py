@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from imlkd.distillation.batch import DistillationBatch
+from imlkd.distillation.batch import DistillationBatch, View
 from imlkd.distillation.margin import aam_loss
 from imlkd.distillation.method import Method
 from imlkd.distillation.methods.imlkd import Imlkd, ImlkdConfig
@@ -75,10 +75,12 @@ def test_the_loss_is_the_sum_of_its_terms(ramp: float) -> None:
     assert list(terms) == names
     torch.testing.assert_close(loss, torch.stack(list(terms.values())).sum())
     model = student()  # all views go through the student as one batch
-    cosines = model(torch.cat(method.views(batch)), torch.full((12,), 20)).cosines
-    assert cosines is not None
-    torch.testing.assert_close(terms["aam"], aam_loss(cosines[:6], batch.labels, 0.2, 30.0))
-    expected = method.terms(batch, [30.0 * cosines[:6], 30.0 * cosines[6:]])
+    inputs = method.views(batch, model)
+    output = model(torch.cat(inputs), torch.full((12,), 20))
+    assert output.cosines is not None
+    torch.testing.assert_close(terms["aam"], aam_loss(output.cosines[:6], batch.labels, 0.2, 30.0))
+    views = [View(own, output, 30.0 * part) for own, part in zip(inputs, output.cosines.split(6), strict=True)]
+    expected = method.terms(batch, views)
     for name, value in expected.items():
         torch.testing.assert_close(terms[name], ramp * value)
 

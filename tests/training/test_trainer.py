@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from imlkd.distillation.batch import DistillationBatch
+from imlkd.distillation.batch import DistillationBatch, View
 from imlkd.distillation.method import Method
 from imlkd.distillation.methods.imlkd import Imlkd, ImlkdConfig
 from imlkd.distillation.methods.no_teacher import NoTeacher, NoTeacherConfig
@@ -34,8 +34,11 @@ class Projected(Imlkd):
         super().__init__(ImlkdConfig())
         self.projection = torch.nn.Linear(3, 3)
 
-    def terms(self, batch: DistillationBatch, logits: list[torch.Tensor]) -> dict[str, torch.Tensor]:
-        return super().terms(batch, [self.projection(torch.dropout(view, 0.1, True)) for view in logits])
+    def terms(self, batch: DistillationBatch, views: list[View]) -> dict[str, torch.Tensor]:
+        projected = [self.projection(torch.dropout(view.logits, 0.1, True)) for view in views]
+        return super().terms(
+            batch, [dataclasses.replace(view, logits=new) for view, new in zip(views, projected, strict=True)]
+        )
 
 
 class Interrupted(Exception):

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from imlkd.config import bounded
 from imlkd.distillation.alignment import batch_level, class_level, instance_level
-from imlkd.distillation.batch import DistillationBatch
+from imlkd.distillation.batch import DistillationBatch, View
 from imlkd.distillation.integrated_inputs import gated
 from imlkd.distillation.method import Method, Needs
+from imlkd.models.speaker_model import SpeakerModel
 
 
 @dataclass(frozen=True)
@@ -40,24 +41,25 @@ class Imlkd(Method):
     """Terms ``instance``, ``batch``, ``class`` of the plain input; with ``_ii`` those of the integrated one."""
 
     needs = Needs(teacher_logits=True, relevance=True)
+    aligns = frozenset({"posteriors", "posterior relations"})
 
     def __init__(self, config: ImlkdConfig) -> None:
         super().__init__()
         self.config = config
 
-    def views(self, batch: DistillationBatch) -> list[Tensor]:
+    def views(self, batch: DistillationBatch, model: SpeakerModel) -> list[Tensor]:
         """Without a weight the integrated input is left out: it would only change the batch statistics."""
         if not self.config.weight_integrated:
             return [batch.features]
         assert batch.gate is not None
         return [batch.features, gated(batch.features, batch.gate)]
 
-    def terms(self, batch: DistillationBatch, logits: list[Tensor]) -> dict[str, Tensor]:
+    def terms(self, batch: DistillationBatch, views: list[View]) -> dict[str, Tensor]:
         assert batch.teacher_logits is not None and batch.teacher_logits_gated is not None
-        plain = self._levels(logits[0], batch.teacher_logits, self.config.weight_input)
-        if len(logits) == 1:
+        plain = self._levels(views[0].logits, batch.teacher_logits, self.config.weight_input)
+        if len(views) == 1:
             return plain
-        integrated = self._levels(logits[1], batch.teacher_logits_gated, self.config.weight_integrated)
+        integrated = self._levels(views[1].logits, batch.teacher_logits_gated, self.config.weight_integrated)
         return plain | {f"{name}_ii": term for name, term in integrated.items()}
 
     def _levels(self, student: Tensor, teacher: Tensor, weight: float) -> dict[str, Tensor]:

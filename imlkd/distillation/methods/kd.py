@@ -13,7 +13,7 @@ from torch import Tensor
 
 from imlkd.config import bounded
 from imlkd.distillation.alignment import instance_level
-from imlkd.distillation.batch import DistillationBatch
+from imlkd.distillation.batch import DistillationBatch, View
 from imlkd.distillation.method import Method, Needs
 
 
@@ -29,12 +29,13 @@ class Kd(Method):
     """One term, ``instance``."""
 
     needs = Needs(teacher_logits=True)
+    aligns = frozenset({"posteriors"})
 
     def __init__(self, config: KdConfig) -> None:
         super().__init__()
         self.config = config
 
-    def terms(self, batch: DistillationBatch, logits: list[Tensor]) -> dict[str, Tensor]:
+    def terms(self, batch: DistillationBatch, views: list[View]) -> dict[str, Tensor]:
         assert batch.teacher_logits is not None
-        loss = instance_level(logits[0], batch.teacher_logits, [self.config.temperature])
+        loss = instance_level(views[0].logits, batch.teacher_logits, [self.config.temperature])
         return {"instance": self.config.weight * loss}

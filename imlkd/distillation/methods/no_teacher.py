@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from imlkd.distillation.batch import DistillationBatch
+from imlkd.distillation.batch import DistillationBatch, View
 from imlkd.distillation.method import Method, Needs
 
 
@@ -23,5 +23,5 @@ class NoTeacher(Method):
     def __init__(self, config: NoTeacherConfig) -> None:
         super().__init__()
 
-    def terms(self, batch: DistillationBatch, logits: list[Tensor]) -> dict[str, Tensor]:
+    def terms(self, batch: DistillationBatch, views: list[View]) -> dict[str, Tensor]:
         return {}

@@ -7,13 +7,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from imlkd.distillation.batch import DistillationBatch
+from imlkd.distillation.batch import DistillationBatch, View
 from imlkd.distillation.method import Method, Needs
 from imlkd.distillation.methods.imlkd import Imlkd, ImlkdConfig
 from imlkd.distillation.methods.kd import Kd, KdConfig
 from imlkd.distillation.methods.no_teacher import NoTeacher, NoTeacherConfig
+from imlkd.features.fbank import FbankConfig
+from imlkd.models.speaker_model import SpeakerOutput
+from imlkd.models.tdnn import Tdnn, TdnnConfig
 
 ROWS, FRAMES, DIM, CLASSES = 4, 9, 3, 5
+STUDENT = Tdnn(TdnnConfig(width=4), FbankConfig())
 
 
 @pytest.fixture
@@ -29,6 +33,16 @@ def batch() -> DistillationBatch:
 
 
 def student_logits(seed: int) -> Tensor:
+    return said(seed).logits
+
+
+def said(seed: int) -> View:
+    """A student's answer of which only the logits count."""
+    nothing = torch.zeros(ROWS, 1)
+    return View(nothing, SpeakerOutput([], nothing, nothing, None), drawn_logits(seed))
+
+
+def drawn_logits(seed: int) -> Tensor:
     return 9 * torch.randn(ROWS, CLASSES, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
@@ -46,16 +60,16 @@ def gram(teacher: Tensor, student: Tensor, tau: float, of_classes: bool) -> Tens
 def test_no_teacher(batch: DistillationBatch) -> None:
     method = NoTeacher(NoTeacherConfig())
     assert method.needs == Needs() and not method.needs.teacher_logits
-    assert len(method.views(batch)) == 1 and method.views(batch)[0] is batch.features
-    assert method.terms(batch, [student_logits(1)]) == {}
+    assert len(method.views(batch, STUDENT)) == 1 and method.views(batch, STUDENT)[0] is batch.features
+    assert method.terms(batch, [said(1)]) == {}
 
 
 def test_kd(batch: DistillationBatch) -> None:
     method = Kd(KdConfig(weight=0.7, temperature=4.0))
     assert method.needs.teacher_logits and not method.needs.relevance
     student = student_logits(1)
-    terms = method.terms(batch, [student])
-    assert terms.keys() == {"instance"} and len(method.views(batch)) == 1
+    terms = method.terms(batch, [said(1)])
+    assert terms.keys() == {"instance"} and len(method.views(batch, STUDENT)) == 1
     assert batch.teacher_logits is not None
     torch.testing.assert_close(terms["instance"], 0.7 * kl(batch.teacher_logits, student, 4.0))
     expected = functional.kl_div(
@@ -72,7 +86,7 @@ def test_imlkd(batch: DistillationBatch) -> None:
     method = Imlkd(config)
     assert method.needs.teacher_logits and method.needs.relevance
     first, second = student_logits(1), student_logits(2)
-    terms = method.terms(batch, [first, second])
+    terms = method.terms(batch, [said(1), said(2)])
     assert batch.teacher_logits is not None and batch.teacher_logits_gated is not None
     expected = {}
     for suffix, weight, teacher, student in (
@@ -89,7 +103,7 @@ def test_imlkd(batch: DistillationBatch) -> None:
 
 
 def test_the_integrated_input_is_the_second_view(batch: DistillationBatch) -> None:
-    views = Imlkd(ImlkdConfig()).views(batch)
+    views = Imlkd(ImlkdConfig()).views(batch, STUDENT)
     assert views[0] is batch.features and batch.gate is not None
     mean = batch.features.mean(1, keepdim=True)
     torch.testing.assert_close(views[1], mean + batch.gate[:, :, None] * (batch.features - mean))
@@ -98,27 +112,25 @@ def test_the_integrated_input_is_the_second_view(batch: DistillationBatch) -> No
 def test_without_its_weight_the_integrated_input_is_left_out(batch: DistillationBatch) -> None:
     """Multi-level distillation: the same code with w_i = 0."""
     method = Imlkd(ImlkdConfig(weight_integrated=0.0))
-    assert len(method.views(batch)) == 1
-    student = student_logits(1)
-    whole = Imlkd(ImlkdConfig()).terms(batch, [student, student_logits(2)])
-    terms = method.terms(batch, [student])
+    assert len(method.views(batch, STUDENT)) == 1
+    whole = Imlkd(ImlkdConfig()).terms(batch, [said(1), said(2)])
+    terms = method.terms(batch, [said(1)])
     assert terms.keys() == {"instance", "batch", "class"}
     assert all(torch.equal(value, whole[name]) for name, value in terms.items())
 
 
 def test_without_gram_terms_and_integrated_input_it_is_kd(batch: DistillationBatch) -> None:
     config = ImlkdConfig(weight_integrated=0.0, weight_batch=0.0, weight_class=0.0, instance_temperatures=[3.0])
-    student = student_logits(1)
-    terms = Imlkd(config).terms(batch, [student])
-    torch.testing.assert_close(terms["instance"], Kd(KdConfig(temperature=3.0)).terms(batch, [student])["instance"])
+    terms = Imlkd(config).terms(batch, [said(1)])
+    torch.testing.assert_close(terms["instance"], Kd(KdConfig(temperature=3.0)).terms(batch, [said(1)])["instance"])
     assert terms["batch"].item() == terms["class"].item() == 0.0
 
 
 @pytest.mark.parametrize("name", ["weight_input", "weight_integrated", "weight_batch", "weight_class"])
 def test_each_weight_is_a_factor_of_its_terms(batch: DistillationBatch, name: str) -> None:
-    logits = [student_logits(1), student_logits(2)]
-    single = Imlkd(ImlkdConfig()).terms(batch, logits)
-    double = Imlkd(dataclasses.replace(ImlkdConfig(), **{name: 2.0})).terms(batch, logits)
+    views = [said(1), said(2)]
+    single = Imlkd(ImlkdConfig()).terms(batch, views)
+    double = Imlkd(dataclasses.replace(ImlkdConfig(), **{name: 2.0})).terms(batch, views)
     concerned = {
         "weight_input": {"instance", "batch", "class"},
         "weight_integrated": {"instance_ii", "batch_ii", "class_ii"},
@@ -131,7 +143,7 @@ def test_each_weight_is_a_factor_of_its_terms(batch: DistillationBatch, name: st
 
 def test_a_method_of_ones_own_has_to_say_its_terms(batch: DistillationBatch) -> None:
     with pytest.raises(NotImplementedError):
-        Method().terms(batch, [student_logits(1)])
+        Method().terms(batch, [said(1)])
 
 
 @pytest.mark.parametrize("method", [NoTeacher(NoTeacherConfig()), Kd(KdConfig()), Imlkd(ImlkdConfig())])
