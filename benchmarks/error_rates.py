@@ -18,8 +18,9 @@ from sklearn.metrics import det_curve, log_loss
 
 from imlkd.scoring.cllr import cllr, min_cllr
 from imlkd.scoring.compare import compare
-from imlkd.scoring.intervals import SpeakerTrials, draw_rates, draw_speakers
+from imlkd.scoring.intervals import draw_rates
 from imlkd.scoring.metrics import act_dcf, eer, eer_kaldi, eer_rocch, min_dcf
+from imlkd.scoring.resampling import SpeakerTrials, draw_speakers
 
 TRIALS, SPEAKERS, DRAWS = 580_000, 1_251, 1_000
 P_TARGETS = (0.01, 0.001, 0.05)

@@ -22,7 +22,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "features": ("imlkd.cli.features", "features", "Compute features and speech activity."),
     "model": ("imlkd.cli.model", "model", "Train or import a teacher, make targets, distil, embed."),
     "score": ("imlkd.cli.scoring", "score", "Score trials."),
-    "evaluate": ("imlkd.cli.scoring", "evaluate", "EER, minDCF and intervals of a score file."),
+    "evaluate": ("imlkd.cli.evaluate", "evaluate", "EER, minDCF and intervals of a score file."),
     "compare": ("imlkd.cli.compare", "compare", "Two systems on the same trials: differences and intervals."),
     "plda": ("imlkd.cli.plda", "plda", "Fit, adapt and copy a PLDA back-end."),
     "calibrate": ("imlkd.cli.calibrate", "calibrate", "Fit the map from scores to log-likelihood ratios."),

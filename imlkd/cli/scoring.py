@@ -1,4 +1,4 @@
-"""`imlkd score`, `imlkd evaluate`, `imlkd speaker-means`: from embeddings to error rates."""
+"""`imlkd score`, `imlkd speaker-means`: what is made of embeddings."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-if TYPE_CHECKING:
-    from imlkd.corpora.trials import Trials
-    from imlkd.scoring.evaluate import Evaluation, Measure
+from imlkd.cli.layout import say_layout
 
 FILE = click.Path(path_type=Path)
 SETTINGS = {"show_default": True, "help_option_names": ["-h", "--help"]}
@@ -57,48 +55,13 @@ def score(
         raise click.UsageError("--backend plda and --plda belong together: give both or none")
     chosen = ScoringOptions(plda=plda, mean_scp=mean_scp, **options)
     trials = read_trials(trials_path)
-    _say_layout(trials)
+    say_layout(trials)
     if chosen == ScoringOptions(mean_scp=mean_scp):
         score_trials(trials, enroll_scp, test_scp, out, mean_scp)
     else:
         scorer = make_scorer(trials, enroll_scp, test_scp, replace(chosen, workers=workers))
         write_scores(out, trials, scorer.scores(trials))
     click.echo(f"{out}: {len(trials)} scores")
-
-
-@click.command(context_settings=SETTINGS)
-@click.argument("scores", type=FILE)
-@click.argument("trials_path", metavar="TRIALS", type=FILE)
-@click.option("--utt2spk", multiple=True, type=FILE, help="Speakers of the utterances, for the intervals; repeatable.")
-@click.option("--json", "json_path", type=FILE, help="Also write everything as JSON (error rates as fractions).")
-@click.option("--eer-input", type=FILE, help="Also write the input of Kaldi's compute-eer: <score> target|nontarget.")
-@click.option("--bootstrap", type=click.IntRange(min=0), default=1000, help="Draws of the intervals; 0: none.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the draws.")
-def evaluate(
-    scores: Path,
-    trials_path: Path,
-    utt2spk: tuple[Path, ...],
-    json_path: Path | None,
-    eer_input: Path | None,
-    bootstrap: int,
-    seed: int,
-) -> None:
-    """EER (%) and normalised minDCF of a three-column score file SCORES against TRIALS.
-
-    The 95 % intervals come from a bootstrap over speakers and need --utt2spk.
-    """
-    from imlkd.corpora.trials import read_trials
-    from imlkd.scoring.evaluate import evaluate_scores, read_scores, read_speakers, write_eer_input
-
-    trials = read_trials(trials_path)
-    _say_layout(trials)
-    values = read_scores(scores, trials)
-    result = evaluate_scores(trials, values, read_speakers(utt2spk), bootstrap, seed)
-    if json_path:
-        result.write_json(json_path)
-    if eer_input:
-        write_eer_input(eer_input, trials, values)
-    click.echo(_summary(result))
 
 
 @click.command(context_settings=SETTINGS)
@@ -127,33 +90,3 @@ def _workers() -> int:
         return 1
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     return min(int(wanted), cores) if wanted.isdecimal() and int(wanted) else cores
-
-
-def _say_layout(trials: Trials) -> None:
-    from imlkd.corpora.trials import LAYOUTS
-
-    if trials.layout != "kaldi":
-        click.echo(f"{trials.path}: read in the {trials.layout} layout: {LAYOUTS[trials.layout]}", err=True)
-
-
-def _summary(result: Evaluation) -> str:
-    from imlkd.scoring.metrics import format_eer_kaldi
-
-    lines = [
-        f"EER           {_row(result.eer, 100.0, '.2f', ' %')}",
-        f"EER (Kaldi)   {format_eer_kaldi(result.eer_kaldi.value)} %",
-        f"EER (ROCCH)   {100.0 * result.eer_rocch:.2f} %",
-        *(f"minDCF({p:g})".ljust(14) + _row(measure, 1.0, ".4f", "") for p, measure in result.min_dcf.items()),
-        f"trials        {result.targets} target, {result.nontargets} nontarget",
-    ]
-    if result.draws:
-        mark = " (fewer than 20: the intervals are a hint only)" if result.few_speakers else ""
-        lines.append(f"intervals     95 %, {result.draws} draws of {result.speakers} speakers{mark}")
-    return "\n".join(lines)
-
-
-def _row(measure: Measure, scale: float, form: str, unit: str) -> str:
-    bounds = ""
-    if measure.interval:
-        bounds = f"  [{scale * measure.interval.low:{form}}, {scale * measure.interval.high:{form}}]"
-    return f"{scale * measure.value:{form}}{unit}{bounds}  at score {measure.threshold:.4f}"

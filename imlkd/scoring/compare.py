@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imlkd.scoring.intervals import FEW_SPEAKERS, LEVEL, Interval, SpeakerTrials, draw_rates
+from imlkd.scoring.intervals import FEW_SPEAKERS, LEVEL, Interval, draw_rates
 from imlkd.scoring.metrics import Floats, eer, min_dcf
+from imlkd.scoring.resampling import SpeakerTrials
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -16,23 +16,51 @@ from imlkd.corpora.trials import Trials, join_check, read_trials
 from imlkd.errors import UserError
 from imlkd.files import atomic_open, atomic_write_text
 from imlkd.kaldi_io import read_lines, read_table
-from imlkd.scoring.intervals import Interval, SpeakerTrials, speaker_bootstrap
-from imlkd.scoring.metrics import Floats, eer, eer_kaldi, eer_rocch, min_dcf
+from imlkd.scoring.cllr import cllr, min_cllr
+from imlkd.scoring.intervals import Interval, speaker_bootstrap
+from imlkd.scoring.metrics import Costs, Floats, act_dcf, eer, eer_kaldi, eer_rocch, min_dcf
+from imlkd.scoring.resampling import SpeakerTrials
 
-P_TARGETS = (0.01, 0.001, 0.05)  # Kaldi's two, and that of VoxSRC
+P_TARGETS = Costs().p_targets
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What is measured, and how sure it is.
+
+    :param llr: scores are natural log-likelihood ratios: actDCF, Cllr and minCllr as well.
+    :param draws: bootstrap draws of the intervals; 0: no intervals. ``seed``: of the draws.
+    :param interval: one of ``intervals.METHODS``.
+    """
+
+    costs: Costs = field(default_factory=Costs)
+    llr: bool = False
+    draws: int = 1000
+    seed: int = 0
+    interval: str = "percentile"
 
 
 @dataclass(frozen=True)
 class Measure:
-    """An error measure.
+    """An error measure that is reached at a threshold.
 
-    :param value: a fraction (0 to 1) for an EER, a normalised cost (0 to 1) for a minDCF.
+    :param value: a fraction (0 to 1) for an EER, a normalised cost for a DCF.
     :param threshold: accept a trial when its score is at least this; inf: reject all (``null`` in JSON).
     :param interval: 95 % interval over speakers; None where there is none.
+    :param threshold_interval: where the threshold lies in 95 % of the draws; None for thresholds that are given.
     """
 
     value: float
     threshold: float
+    interval: Interval | None = None
+    threshold_interval: Interval | None = None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measure without a threshold, in bits, with its 95 % interval over speakers."""
+
+    value: float
     interval: Interval | None = None
 
 
@@ -42,10 +70,13 @@ class Evaluation:
 
     :param eer: the headline: linear interpolation on the ROC.
     :param eer_kaldi: as Kaldi's ``compute-eer`` finds it; ``eer_rocch``: on the ROC's convex hull.
-    :param min_dcf: normalised minDCF with unit costs, by the prior of a target (0.01, 0.001, 0.05).
+    :param min_dcf: normalised minDCF by the prior of a target; ``act_dcf``: likewise, at Bayes' threshold.
+    :param act_dcf: empty, ``cllr`` and ``min_cllr`` None unless the scores are log-likelihood ratios.
     :param speakers: number of speakers in the trials; None without a speaker map.
     :param draws: bootstrap draws behind the intervals; 0 when there are no intervals.
     :param few_speakers: fewer than 20 speakers: the intervals are a hint only.
+    :param c_miss: cost of a missed target, ``c_fa`` that of a false alarm, in ``min_dcf`` and ``act_dcf``.
+    :param interval: kind of the intervals, one of ``intervals.METHODS``.
     """
 
     eer: Measure
@@ -57,12 +88,23 @@ class Evaluation:
     speakers: int | None
     draws: int
     few_speakers: bool
+    act_dcf: dict[float, Measure] = field(default_factory=dict)
+    cllr: Estimate | None = None
+    min_cllr: float | None = None
+    c_miss: float = 1.0
+    c_fa: float = 1.0
+    interval: str = "percentile"
+
+    def fields(self) -> dict[str, Any]:
+        """The fields as named here, ready for JSON; keys of ``min_dcf`` and ``act_dcf`` are the priors as text."""
+        found = dataclasses.asdict(self)
+        for name in ("min_dcf", "act_dcf"):
+            found[name] = {str(prior): measure for prior, measure in found[name].items()}
+        return cast(dict[str, Any], _finite(found))
 
     def to_json(self) -> str:
-        """One JSON object with the fields as named here; keys of ``min_dcf`` are the priors as text."""
-        fields = dataclasses.asdict(self)
-        fields["min_dcf"] = {str(prior): measure for prior, measure in fields["min_dcf"].items()}
-        return json.dumps(_finite(fields), indent=2, allow_nan=False) + "\n"
+        """One JSON object of ``fields``."""
+        return json.dumps(self.fields(), indent=2, allow_nan=False) + "\n"
 
     def write_json(self, path: Path | str) -> None:
         """Write ``to_json`` atomically."""
@@ -72,9 +114,13 @@ class Evaluation:
     def from_json(cls, text: str) -> Evaluation:
         """The inverse of ``to_json``."""
         fields = json.loads(text)
-        measures = {float(prior): _measure(measure) for prior, measure in fields["min_dcf"].items()}
-        points = {name: _measure(fields[name]) for name in ("eer", "eer_kaldi")}
-        return cls(**{**fields, **points, "min_dcf": measures})
+        for name in ("min_dcf", "act_dcf"):
+            fields[name] = {float(prior): _measure(one) for prior, one in fields.get(name, {}).items()}
+        for name in ("eer", "eer_kaldi"):
+            fields[name] = _measure(fields[name])
+        if bits := fields.get("cllr"):
+            fields["cllr"] = Estimate(bits["value"], _interval(bits["interval"]))
+        return cls(**fields)
 
 
 def evaluate(
@@ -95,27 +141,50 @@ def evaluate(
     trials = read_trials(trials_path)
     scores = read_scores(scores_path, trials)
     speakers = utt2spk if isinstance(utt2spk, Mapping) else read_speakers(utt2spk)
-    return evaluate_scores(trials, scores, speakers, draws, seed)
+    return evaluate_scores(trials, scores, speakers, Choices(draws=draws, seed=seed))
 
 
 def evaluate_scores(
-    trials: Trials, scores: Floats, utt2spk: Mapping[str, str], draws: int = 1000, seed: int = 0
+    trials: Trials, scores: Floats, utt2spk: Mapping[str, str], choices: Choices | None = None
 ) -> Evaluation:
     """Measure ``scores``, (number of trials,), in the order of ``trials``; see ``evaluate``."""
-    target, nontarget = scores[trials.is_target], scores[~trials.is_target]
     by_speaker = speaker_trials(trials, scores, utt2spk) if utt2spk else None
-    bootstrap = speaker_bootstrap(by_speaker, P_TARGETS, draws, seed) if by_speaker else None
-    intervals = bootstrap.min_dcf if bootstrap else {}
+    return measure(scores[trials.is_target], scores[~trials.is_target], by_speaker, choices or Choices())
+
+
+def measure(target: Floats, nontarget: Floats, by_speaker: SpeakerTrials | None, choices: Choices) -> Evaluation:
+    """Measure target and nontarget scores, with intervals where ``by_speaker`` gives their speakers."""
+    costs, llr = choices.costs, choices.llr
+    found = None
+    if by_speaker:
+        found = speaker_bootstrap(by_speaker, costs, choices.draws, choices.seed, choices.interval, llr)
+    prices = {p: (p, costs.c_miss, costs.c_fa) for p in costs.p_targets}
+    kaldi = eer_kaldi(target, nontarget)
     return Evaluation(
-        eer=Measure(*eer(target, nontarget), bootstrap.eer if bootstrap else None),
-        eer_kaldi=Measure(*eer_kaldi(target, nontarget)),
+        eer=Measure(*eer(target, nontarget), *((found.eer, found.eer_threshold) if found else ())),
+        eer_kaldi=Measure(*kaldi),
         eer_rocch=eer_rocch(target, nontarget),
-        min_dcf={p: Measure(*min_dcf(target, nontarget, p), intervals.get(p)) for p in P_TARGETS},
+        min_dcf={
+            p: Measure(
+                *min_dcf(target, nontarget, *price), *((found.min_dcf[p], found.min_dcf_threshold[p]) if found else ())
+            )
+            for p, price in prices.items()
+        },
         targets=len(target),
         nontargets=len(nontarget),
         speakers=len(by_speaker.speakers()) if by_speaker else None,
-        draws=bootstrap.draws if bootstrap else 0,
-        few_speakers=bootstrap.few_speakers if bootstrap else False,
+        draws=found.draws if found else 0,
+        few_speakers=found.few_speakers if found else False,
+        act_dcf={
+            p: Measure(*act_dcf(target, nontarget, *price), found.act_dcf[p] if found else None)
+            for p, price in prices.items()
+            if llr
+        },
+        cllr=Estimate(cllr(target, nontarget), found.cllr if found else None) if llr else None,
+        min_cllr=min_cllr(target, nontarget) if llr else None,
+        c_miss=costs.c_miss,
+        c_fa=costs.c_fa,
+        interval=choices.interval,
     )
 
 
@@ -219,5 +288,12 @@ def _finite(value: Any) -> Any:
 
 def _measure(fields: dict[str, Any]) -> Measure:
     threshold = math.inf if fields["threshold"] is None else fields["threshold"]
-    interval = Interval(**fields["interval"]) if fields["interval"] else None
-    return Measure(fields["value"], threshold, interval)
+    intervals = (_interval(fields.get(name)) for name in ("interval", "threshold_interval"))
+    return Measure(fields["value"], threshold, *intervals)
+
+
+def _interval(fields: dict[str, float | None] | None) -> Interval | None:
+    if fields is None:
+        return None
+    bounds = (math.inf if fields[name] is None else fields[name] for name in ("low", "high"))
+    return Interval(*cast(Iterable[float], bounds))

@@ -1,24 +1,25 @@
-"""95 % intervals of EER and minDCF by a bootstrap over speakers.
+"""95 % intervals of error measures by a bootstrap over speakers.
 
 Trials that share a speaker are no independent draws, so intervals that resample trials (or use a binomial) are far
-too narrow. Here speakers are drawn with replacement, enrolment and test side from the same population. With n_s the
-number of times speaker s was drawn, a target trial of s counts n_s times and a nontarget trial of s and t counts
-n_s * n_t times: the product weights of Owen, "The pigeonhole bootstrap" (Annals of Applied Statistics 2007), with
-whole subjects as units as in Bolle, Ratha & Pankanti, "Error analysis of pattern recognition systems: the subsets
-bootstrap" (CVIU 2004). The interval is the percentile one.
+too narrow. Here speakers are drawn with replacement, enrolment and test side from the same population, and each draw
+weighs the trials (see ``resampling``), with whole subjects as units as in Bolle, Ratha & Pankanti, "Error analysis of
+pattern recognition systems: the subsets bootstrap" (CVIU 2004). An interval is the percentile one or BCa: Efron,
+"Better bootstrap confidence intervals" (JASA 1987).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
-from imlkd.scoring.metrics import Floats, Integers, corners, crossing, normalised_cost, thresholds_of
+from imlkd.scoring.metrics import Costs, Floats
+from imlkd.scoring.resampling import SpeakerTrials, WeightedTrials, draw_speakers, leave_one_out, resample
 
 FEW_SPEAKERS = 20
 LEVEL = 0.95
+METHODS = ("percentile", "bca")
 
 
 @dataclass(frozen=True)
@@ -30,57 +31,113 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class SpeakerTrials:
-    """Scores with the speakers that each trial involves, as indices from 0.
-
-    :param target: (T,) scores; ``target_speaker``: (T,).
-    :param nontarget: (N,) scores; ``enroll_speaker``, ``test_speaker``: (N,), the two speakers of each.
-    """
-
-    target: Floats
-    target_speaker: Integers
-    nontarget: Floats
-    enroll_speaker: Integers
-    test_speaker: Integers
-
-    def speakers(self) -> Integers:
-        """The indices that occur, sorted."""
-        return np.unique(np.concatenate([self.target_speaker, self.enroll_speaker, self.test_speaker]))
-
-
-@dataclass(frozen=True)
 class SpeakerBootstrap:
-    """Intervals over speakers.
+    """Intervals over speakers; dictionaries are by the prior of a target.
 
-    :param min_dcf: by the prior of a target.
+    :param eer_threshold: of the score at which the EER is reached; ``min_dcf_threshold``: likewise, percentiles always.
+    :param act_dcf: empty and ``cllr`` None unless the scores are log-likelihood ratios.
     :param draws: how many draws counted (one without any target or nontarget trial has no error rate and is left out).
     :param few_speakers: fewer than ``FEW_SPEAKERS`` speakers: read the interval as a hint only.
     """
 
     eer: Interval
     min_dcf: dict[float, Interval]
+    eer_threshold: Interval
+    min_dcf_threshold: dict[float, Interval]
+    act_dcf: dict[float, Interval]
+    cllr: Interval | None
     speakers: int
     draws: int
     few_speakers: bool
 
 
 def speaker_bootstrap(
-    trials: SpeakerTrials, p_targets: tuple[float, ...], draws: int = 1000, seed: int = 0
+    trials: SpeakerTrials,
+    costs: Costs | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+    method: str = "percentile",
+    llr: bool = False,
 ) -> SpeakerBootstrap | None:
-    """Bootstrap EER and minDCF over speakers; the same seed gives the same intervals.
+    """Bootstrap all measures over speakers; the same seed gives the same intervals.
 
+    :param costs: operating points of minDCF and actDCF.
     :param draws: number of draws of a whole speaker population.
+    :param method: one of ``METHODS``.
+    :param llr: scores are natural log-likelihood ratios: actDCF and Cllr as well.
     :returns: None when no draw had both kinds of trials (one speaker only).
     """
+    costs = costs or Costs()
     speakers = trials.speakers()
-    rates = draw_rates(trials, p_targets, draws, seed)
-    if not len(rates):
+    drawn = resample(trials, draw_speakers(speakers, draws, seed), costs, llr)
+    count = len(drawn.values)
+    if not count:
         return None
+    intervals = intervals_of(trials, drawn.values, costs, method, llr)
+    thresholds = [percentile_interval(column, "inverted_cdf") for column in drawn.thresholds.T]
+    priors = costs.p_targets
+    actual = intervals[1 + len(priors) : -1] if llr else []
+    return SpeakerBootstrap(
+        eer=intervals[0],
+        min_dcf=dict(zip(priors, intervals[1 : 1 + len(priors)], strict=True)),
+        eer_threshold=thresholds[0],
+        min_dcf_threshold=dict(zip(priors, thresholds[1:], strict=True)),
+        act_dcf=dict(zip(priors, actual, strict=True)) if llr else {},
+        cllr=intervals[-1] if llr else None,
+        speakers=len(speakers),
+        draws=count,
+        few_speakers=len(speakers) < FEW_SPEAKERS,
+    )
+
+
+def intervals_of(
+    trials: SpeakerTrials, values: Floats, costs: Costs, method: str = "percentile", llr: bool = False
+) -> list[Interval]:
+    """An interval for each column of ``values``, (draws, measures), as ``resample`` found them for ``trials``."""
+    if method == "percentile":
+        return [percentile_interval(column) for column in values.T]
+    if method != "bca":
+        raise ValueError(f"{method!r} is no kind of interval: expected one of {', '.join(METHODS)}")
+    speakers = trials.speakers()
+    every = np.zeros(int(speakers[-1]) + 1, dtype=np.int64)
+    every[speakers] = 1
+    whole = WeightedTrials(trials, costs, llr).measure(every)
+    if whole is None:
+        raise ValueError("trials of one kind only")
+    without = resample(trials, leave_one_out(speakers), costs, llr).values
+    return [bca_interval(*columns) for columns in zip(values.T, whole[0], without.T, strict=True)]
+
+
+def percentile_interval(values: Floats, between: str = "linear") -> Interval:
+    """The middle 95 % of the draws.
+
+    :param between: numpy's method for quantiles between two draws; ``inverted_cdf`` takes one of them, which infinite
+        thresholds need.
+    """
     tail = 100.0 * (1.0 - LEVEL) / 2.0
-    low, high = np.percentile(rates, [tail, 100.0 - tail], axis=0).tolist()
-    intervals = [Interval(*bounds) for bounds in zip(low, high, strict=True)]
-    min_dcf = dict(zip(p_targets, intervals[1:], strict=True))
-    return SpeakerBootstrap(intervals[0], min_dcf, len(speakers), len(rates), len(speakers) < FEW_SPEAKERS)
+    low, high = np.percentile(values, [tail, 100.0 - tail], method=between)  # type: ignore[call-overload]
+    return Interval(float(low), float(high))
+
+
+def bca_interval(values: Floats, estimate: float, without_one: Floats) -> Interval:
+    """Bias-corrected and accelerated: percentiles moved by the draws' bias and by how the spread grows with the value.
+
+    The bias is the share of draws below the estimate, ties counted half; the acceleration is the skewness of the
+    jackknife (Efron 1987, section 6; Efron & Tibshirani, "An introduction to the bootstrap" 1993, equation 14.15).
+
+    :param values: (draws,); ``without_one``: (units,), the estimates without each unit in turn.
+    """
+    share = float((values < estimate).mean() + (values <= estimate).mean()) / 2.0
+    least = 0.5 / len(values)  # all draws on one side: as far as so many draws can tell
+    normal = NormalDist()
+    bias = normal.inv_cdf(min(max(share, least), 1.0 - least))
+    influence = without_one.mean() - without_one if len(without_one) else np.zeros(1)
+    spread = float((influence**2).sum())
+    acceleration = float((influence**3).sum()) / (6.0 * spread**1.5) if spread else 0.0
+    quantile = normal.inv_cdf((1.0 + LEVEL) / 2.0)
+    moved = [bias + shift / (1.0 - acceleration * shift) for shift in (bias - quantile, bias + quantile)]
+    low, high = np.percentile(values, [100.0 * normal.cdf(one) for one in moved])
+    return Interval(float(low), float(high))
 
 
 def draw_rates(trials: SpeakerTrials, p_targets: tuple[float, ...], draws: int, seed: int) -> Floats:
@@ -88,39 +145,4 @@ def draw_rates(trials: SpeakerTrials, p_targets: tuple[float, ...], draws: int, 
 
     The same trials and seed give the same draws, whatever the scores are.
     """
-    rates = [
-        [crossing(miss, false_alarm)[0]]
-        + [float(normalised_cost(miss, false_alarm, p_target).min()) for p_target in p_targets]
-        for miss, false_alarm in _resampled_rates(trials, draw_speakers(trials.speakers(), draws, seed))
-    ]
-    return np.array(rates).reshape(len(rates), 1 + len(p_targets))
-
-
-def draw_speakers(speakers: Integers, draws: int, seed: int) -> Iterator[Integers]:
-    """Yield, for each draw, how often each index up to the largest one was drawn.
-
-    :param speakers: sorted indices, as ``SpeakerTrials.speakers`` gives them.
-    """
-    generator = np.random.default_rng(seed)
-    for _ in range(draws):
-        yield np.bincount(generator.choice(speakers, size=len(speakers)), minlength=int(speakers[-1]) + 1)
-
-
-def _resampled_rates(trials: SpeakerTrials, counts: Iterator[Integers]) -> Iterator[tuple[Floats, Floats]]:
-    """Yield miss and false alarm rates of each draw at the corners of the ROC, skipping draws of one kind only."""
-    by_target, by_nontarget = np.argsort(trials.target), np.argsort(trials.nontarget)
-    target_speaker = trials.target_speaker[by_target]
-    enroll_speaker, test_speaker = trials.enroll_speaker[by_nontarget], trials.test_speaker[by_nontarget]
-    outer = corners(thresholds_of(trials.target, trials.nontarget))
-    for count in counts:
-        missed = _weight_below(count[target_speaker], outer.targets_below)
-        rejected = _weight_below(count[enroll_speaker] * count[test_speaker], outer.nontargets_below)
-        if missed[-1] and rejected[-1]:
-            yield missed / missed[-1], (rejected[-1] - rejected) / rejected[-1]
-
-
-def _weight_below(weights: Integers, positions: Integers) -> Integers:
-    """Sum of the weights before each position."""
-    total = np.zeros(len(weights) + 1, dtype=np.int64)
-    np.cumsum(weights, out=total[1:])
-    return total[positions]
+    return resample(trials, draw_speakers(trials.speakers(), draws, seed), Costs(p_targets)).values

@@ -11,6 +11,7 @@ convex hull, as in BOSARIS; never above ``eer``).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -38,6 +39,26 @@ class Thresholds(NamedTuple):
     scores: Floats
     targets_below: Integers
     nontargets_below: Integers
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Operating points: what the two errors cost, and the priors of a target.
+
+    :raises ValueError: for a prior or a cost out of range.
+    """
+
+    p_targets: tuple[float, ...] = (0.01, 0.001, 0.05)  # Kaldi's two, and that of VoxSRC
+    c_miss: float = 1.0
+    c_fa: float = 1.0
+
+    def __post_init__(self) -> None:
+        for p_target in self.p_targets:
+            _check_costs(p_target, self.c_miss, self.c_fa)
+
+    def bayes_threshold(self, p_target: float) -> float:
+        """Natural log-likelihood ratio from which accepting is cheaper (NIST SRE 2016 evaluation plan, 3.1)."""
+        return float(np.log(self.c_fa * (1.0 - p_target)) - np.log(self.c_miss * p_target))
 
 
 def thresholds_of(target: npt.ArrayLike, nontarget: npt.ArrayLike) -> Thresholds:
@@ -103,11 +124,17 @@ def corners(thresholds: Thresholds) -> Thresholds:
 
     Whatever the weights of trials are, such points lie on the line between the run's ends and no cost is least there.
     """
+    keep = corner_mask(thresholds)
+    return Thresholds(thresholds.scores[keep], thresholds.targets_below[keep], thresholds.nontargets_below[keep])
+
+
+def corner_mask(thresholds: Thresholds) -> npt.NDArray[np.bool_]:
+    """Which points ``corners`` keeps, (V,)."""
     keep = np.ones(len(thresholds.scores), dtype=np.bool_)
     inside = keep[1:-1]
     for below in (thresholds.targets_below, thresholds.nontargets_below):
         inside &= ~((below[:-2] == below[1:-1]) & (below[1:-1] == below[2:]))
-    return Thresholds(thresholds.scores[keep], thresholds.targets_below[keep], thresholds.nontargets_below[keep])
+    return keep
 
 
 def eer_kaldi(target: npt.ArrayLike, nontarget: npt.ArrayLike) -> OperatingPoint:
@@ -158,8 +185,7 @@ def act_dcf(
     :raises ValueError: for a prior or a cost out of range, or scores as in ``thresholds_of``.
     """
     ordered_target, ordered_nontarget = checked_scores(target, "target"), checked_scores(nontarget, "nontarget")
-    _check_costs(p_target, c_miss, c_fa)
-    threshold = float(np.log(c_fa * (1.0 - p_target)) - np.log(c_miss * p_target))
+    threshold = Costs((p_target,), c_miss, c_fa).bayes_threshold(p_target)
     miss, false_alarm = np.mean(ordered_target < threshold), np.mean(ordered_nontarget >= threshold)
     cost = normalised_cost(np.array([miss]), np.array([false_alarm]), p_target, c_miss, c_fa)
     return OperatingPoint(float(cost[0]), threshold)

@@ -112,17 +112,6 @@ def test_out_below_a_plain_file(data: Path, tmp_path: Path) -> None:
     assert (tmp_path / "exp").read_text() == "a file\n"
 
 
-def test_help_imports_nothing_heavy() -> None:
-    code = (
-        "import sys; from imlkd.cli.scoring import evaluate\n"
-        "try: evaluate(['--help'])\n"
-        "finally: print(sorted({'torch', 'lhotse', 'captum', 'numpy', 'kaldiio', 'scipy'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "[default: 1000;" in done.stdout
-    assert done.stdout.endswith("[]\n")
-
-
 def test_scoring_needs_no_torch() -> None:
     code = (
         "import sys, imlkd.scoring.cosine, imlkd.scoring.evaluate, imlkd.scoring.speaker_means\n"

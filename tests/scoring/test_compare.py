@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from imlkd.scoring.compare import compare
-from imlkd.scoring.intervals import SpeakerTrials
 from imlkd.scoring.metrics import eer, min_dcf
+from imlkd.scoring.resampling import SpeakerTrials
 
 
 def system(seed: int, gain: float, speakers: int = 30) -> SpeakerTrials:

@@ -6,15 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import bootstrap as scipy_bootstrap
 
-from imlkd.scoring.intervals import (
-    Interval,
-    SpeakerTrials,
-    _resampled_rates,
-    draw_speakers,
-    speaker_bootstrap,
-)
-from imlkd.scoring.metrics import crossing, eer, min_dcf, normalised_cost
+from imlkd.scoring.cllr import cllr
+from imlkd.scoring.intervals import Interval, bca_interval, intervals_of, percentile_interval, speaker_bootstrap
+from imlkd.scoring.metrics import Costs, act_dcf, eer, min_dcf
+from imlkd.scoring.resampling import SpeakerTrials, WeightedTrials, draw_speakers, leave_one_out, resample
 
 
 def simulate(speakers: int, seed: int, own: int = 10, step: float = 0.05) -> SpeakerTrials:
@@ -50,17 +47,43 @@ def copied(trials: SpeakerTrials, drawn: list[int]) -> tuple[list[float], list[f
     return target, nontarget
 
 
-@given(drawn=st.lists(st.integers(0, 5), min_size=6, max_size=6), seed=st.integers(0, 20))
-def test_weights_are_copies_of_trials(drawn: list[int], seed: int) -> None:
-    trials = simulate(6, seed, own=3, step=0.5)
+@given(
+    drawn=st.lists(st.integers(0, 5), min_size=6, max_size=6),
+    seed=st.integers(0, 20),
+    prices=st.sampled_from([(1.0, 1.0), (10.0, 1.0), (1.0, 3.0)]),
+)
+def test_weights_are_copies_of_trials(drawn: list[int], seed: int, prices: tuple[float, float]) -> None:
+    trials, costs = simulate(6, seed, own=3, step=0.5), Costs((0.01, 0.3), *prices)
     target, nontarget = copied(trials, drawn)
-    rates = list(_resampled_rates(trials, iter([np.bincount(drawn, minlength=6)])))
-    assert len(rates) == bool(target and nontarget)
-    for miss, false_alarm in rates:
-        assert crossing(miss, false_alarm)[0] == pytest.approx(eer(target, nontarget).value, abs=1e-12)
-        for p_target in (0.01, 0.3):
-            cost = normalised_cost(miss, false_alarm, p_target).min()
-            assert cost == pytest.approx(min_dcf(target, nontarget, p_target).value, abs=1e-12)
+    found = resample(trials, [np.bincount(drawn, minlength=6)], costs, llr=True)
+    assert len(found.values) == len(found.thresholds) == bool(target and nontarget)
+    for values, thresholds in zip(found.values, found.thresholds, strict=True):
+        expected = [eer(target, nontarget), *(min_dcf(target, nontarget, p, *prices) for p in costs.p_targets)]
+        actual = [act_dcf(target, nontarget, p, *prices).value for p in costs.p_targets]
+        everything = [*(one.value for one in expected), *actual, cllr(target, nontarget)]
+        assert values == pytest.approx(everything, abs=1e-12)
+        assert decisions(target, nontarget, thresholds[0]) == decisions(target, nontarget, expected[0].threshold)
+        for threshold, p_target, least in zip(thresholds[1:], costs.p_targets, values[1:3], strict=True):
+            miss, false_alarm = decisions(target, nontarget, threshold)
+            weights = prices[0] * p_target, prices[1] * (1 - p_target)
+            cost = (weights[0] * miss / len(target) + weights[1] * false_alarm / len(nontarget)) / min(weights)
+            assert cost == pytest.approx(least, abs=1e-12)
+
+
+def decisions(target: list[float], nontarget: list[float], threshold: float) -> tuple[int, int]:
+    """Misses and false alarms of a threshold."""
+    return sum(score < threshold for score in target), sum(score >= threshold for score in nontarget)
+
+
+def test_threshold_of_a_tiny_long_run() -> None:
+    # One target at 5 among nontargets 0..9, another at 20: the crossing lies inside a run of nontargets, whose points
+    # are no corners of the ROC: missing one target is 1/2, so half of the nontargets may pass: from score 5 on.
+    trials = SpeakerTrials(
+        np.array([2.5, 20.0]), np.array([0, 1]), np.arange(10.0), np.zeros(10, dtype=int), np.ones(10, dtype=int)
+    )
+    found = resample(trials, [np.array([1, 1])], Costs(()))
+    assert found.values.tolist() == [[0.5]] and found.thresholds.tolist() == [[5.0]]
+    assert tuple(eer(trials.target, trials.nontarget)) == (0.5, 5.0)
 
 
 def test_whole_interval_against_copies() -> None:
@@ -70,7 +93,7 @@ def test_whole_interval_against_copies() -> None:
         target, nontarget = copied(trials, np.repeat(np.arange(8), counts).tolist())
         values.append((eer(target, nontarget).value, min_dcf(target, nontarget, 0.1).value))
     low, high = np.percentile(values, [2.5, 97.5], axis=0)
-    result = speaker_bootstrap(trials, (0.1,), draws, seed)
+    result = speaker_bootstrap(trials, Costs((0.1,)), draws, seed)
     assert result is not None
     assert (result.eer.low, result.eer.high) == pytest.approx((low[0], high[0]), abs=1e-12)
     assert (result.min_dcf[0.1].low, result.min_dcf[0.1].high) == pytest.approx((low[1], high[1]), abs=1e-12)
@@ -84,7 +107,7 @@ def test_by_hand() -> None:
     trials = SpeakerTrials(
         np.array([3.0, 1.0]), np.array([0, 1]), np.array([0.0, 2.0]), np.array([0, 1]), np.array([1, 0])
     )
-    result = speaker_bootstrap(trials, (0.5,), draws=400, seed=0)
+    result = speaker_bootstrap(trials, Costs((0.5,)), draws=400, seed=0)
     assert result is not None
     assert result.eer == Interval(0.5, 0.5)
     assert result.min_dcf == {0.5: Interval(0.5, 0.5)}
@@ -97,16 +120,15 @@ def test_weights_by_hand() -> None:
     trials = SpeakerTrials(
         np.array([1.0, 3.0, 0.0]), np.array([0, 1, 2]), np.array([2.0, 9.0]), np.array([0, 1]), np.array([1, 2])
     )
-    ((miss, false_alarm),) = _resampled_rates(trials, iter([np.array([2, 1, 0])]))
-    points = set(zip(miss.tolist(), false_alarm.tolist(), strict=True))
-    assert {(0.0, 1.0), (2 / 3, 1.0), (2 / 3, 0.0), (1.0, 0.0)} <= points
-    assert crossing(miss, false_alarm)[0] == pytest.approx(2 / 3)
+    found = resample(trials, [np.array([2, 1, 0])], Costs((0.5,)))
+    # Corners (miss, false alarm): (0, 1), (2/3, 1), (2/3, 0), (1, 0): EER 2/3; at p = 0.5 the least cost is 2/3.
+    assert found.values.tolist() == [pytest.approx([2 / 3, 2 / 3])]
 
 
 def test_same_seed_same_interval() -> None:
     trials = simulate(15, 3)
-    assert speaker_bootstrap(trials, (0.01,), 50, 4) == speaker_bootstrap(trials, (0.01,), 50, 4)
-    assert speaker_bootstrap(trials, (0.01,), 50, 4) != speaker_bootstrap(trials, (0.01,), 50, 5)
+    assert speaker_bootstrap(trials, Costs((0.01,)), 50, 4) == speaker_bootstrap(trials, Costs((0.01,)), 50, 4)
+    assert speaker_bootstrap(trials, Costs((0.01,)), 50, 4) != speaker_bootstrap(trials, Costs((0.01,)), 50, 5)
 
 
 def test_order_of_trials_does_not_matter() -> None:
@@ -115,13 +137,13 @@ def test_order_of_trials_does_not_matter() -> None:
     n = np.random.default_rng(1).permutation(len(trials.nontarget))
     targets = trials.target[t], trials.target_speaker[t]
     shuffled = SpeakerTrials(*targets, trials.nontarget[n], trials.enroll_speaker[n], trials.test_speaker[n])
-    assert speaker_bootstrap(shuffled, (0.01,), 50) == speaker_bootstrap(trials, (0.01,), 50)
+    assert speaker_bootstrap(shuffled, Costs((0.01,)), 50) == speaker_bootstrap(trials, Costs((0.01,)), 50)
 
 
 def test_interval_holds_the_point_estimate_and_mark_of_few_speakers() -> None:
     for speakers, few in ((19, True), (20, False)):
         trials = simulate(speakers, speakers)
-        result = speaker_bootstrap(trials, (0.01,), 200)
+        result = speaker_bootstrap(trials, Costs((0.01,)), 200)
         assert result is not None
         assert result.few_speakers is few
         assert result.eer.low < eer(trials.target, trials.nontarget).value < result.eer.high
@@ -129,7 +151,79 @@ def test_interval_holds_the_point_estimate_and_mark_of_few_speakers() -> None:
 
 
 def test_no_draws_no_interval() -> None:
-    assert speaker_bootstrap(simulate(5, 0), (0.01,), draws=0) is None
+    assert speaker_bootstrap(simulate(5, 0), Costs((0.01,)), draws=0) is None
+
+
+def test_bca_against_scipy() -> None:
+    """The mean of skewed values: scipy's draws are not ours, so it is given our draws' distribution by its own."""
+    values = np.random.default_rng(3).exponential(1.0, 40)
+    theirs = scipy_bootstrap((values,), np.mean, n_resamples=4000, method="BCa", rng=np.random.default_rng(0))
+    without = np.array([np.delete(values, i).mean() for i in range(len(values))])
+    ours = bca_interval(theirs.bootstrap_distribution, float(values.mean()), without)
+    assert [ours.low, ours.high] == pytest.approx(list(theirs.confidence_interval), abs=1e-12)
+    plain = percentile_interval(theirs.bootstrap_distribution)
+    assert ours.low > plain.low and ours.high > plain.high  # it leans to the long tail
+
+
+def test_bca_of_a_symmetric_case_is_the_percentile_interval() -> None:
+    values = np.linspace(-1.0, 1.0, 1001)
+    found, plain = bca_interval(values, 0.0, np.array([-1.0, 0.0, 1.0])), percentile_interval(values)
+    assert [found.low, found.high] == pytest.approx([plain.low, plain.high], abs=1e-9)
+
+
+def test_bca_of_draws_that_never_move() -> None:
+    assert bca_interval(np.full(50, 0.25), 0.25, np.full(9, 0.25)) == Interval(0.25, 0.25)
+    beyond = bca_interval(np.linspace(0.0, 1.0, 100), 2.0, np.arange(9.0))  # an estimate that no draw reaches
+    assert 0.9 < beyond.low <= beyond.high == pytest.approx(1.0)
+
+
+def test_jackknife_leaves_out_each_speaker_and_all_its_trials() -> None:
+    trials, costs = simulate(7, 2, own=3), Costs((0.1,))
+    found = resample(trials, leave_one_out(trials.speakers()), costs).values
+    for speaker, (rate, cost) in enumerate(found.tolist()):
+        kept = (trials.enroll_speaker != speaker) & (trials.test_speaker != speaker)
+        lists = trials.target[trials.target_speaker != speaker], trials.nontarget[kept]
+        assert (rate, cost) == pytest.approx((eer(*lists).value, min_dcf(*lists, 0.1).value), abs=1e-12)
+
+
+def test_bca_of_speakers_is_made_of_draws_and_jackknife() -> None:
+    trials, costs = simulate(25, 5), Costs((0.1,))
+    drawn = resample(trials, draw_speakers(trials.speakers(), 200, 3), costs, llr=True).values
+    without = resample(trials, leave_one_out(trials.speakers()), costs, llr=True).values
+    whole = WeightedTrials(trials, costs, llr=True).measure(np.ones(25, dtype=int))
+    assert whole is not None and whole[0][0] == eer(trials.target, trials.nontarget).value
+    expected = [bca_interval(*columns) for columns in zip(drawn.T, whole[0], without.T, strict=True)]
+    result = speaker_bootstrap(trials, costs, 200, 3, method="bca", llr=True)
+    assert result is not None and result.cllr is not None
+    assert [result.eer, result.min_dcf[0.1], result.act_dcf[0.1], result.cllr] == expected
+    plain = speaker_bootstrap(trials, costs, 200, 3, llr=True)
+    assert plain is not None and plain.eer != result.eer
+    assert plain.eer_threshold == result.eer_threshold
+
+
+def test_thresholds_move_with_the_draws() -> None:
+    trials, costs, seed = simulate(12, 4), Costs((0.1,)), 6
+    result = speaker_bootstrap(trials, costs, 200, seed)
+    assert result is not None
+    drawn = resample(trials, draw_speakers(trials.speakers(), 200, seed), costs).thresholds
+    for interval, column in zip((result.eer_threshold, result.min_dcf_threshold[0.1]), drawn.T, strict=True):
+        assert {interval.low, interval.high} <= set(column.tolist())
+        assert (column < interval.low).mean() <= 0.025 <= (column <= interval.low).mean()
+        assert (column < interval.high).mean() <= 0.975 <= (column <= interval.high).mean()
+    # Upside down, every draw rejects all: the bounds are infinite, not NaN.
+    down = SpeakerTrials(-trials.target - 9.0, trials.target_speaker, trials.nontarget, *speakers_of(trials))
+    result = speaker_bootstrap(down, costs, 50, seed)
+    assert result is not None and result.min_dcf_threshold[0.1] == Interval(np.inf, np.inf)
+
+
+def speakers_of(trials: SpeakerTrials) -> tuple[np.ndarray, np.ndarray]:
+    return trials.enroll_speaker, trials.test_speaker
+
+
+def test_unknown_kind_of_interval() -> None:
+    trials = simulate(5, 0)
+    with pytest.raises(ValueError, match="'basic' is no kind of interval: expected one of percentile, bca"):
+        intervals_of(trials, np.zeros((3, 1)), Costs(()), "basic")
 
 
 @pytest.mark.slow
@@ -140,7 +234,7 @@ def test_coverage_on_simulated_speakers() -> None:
     sets = 400
     inside = 0
     for seed in range(sets):
-        result = speaker_bootstrap(simulate(50, seed, step=0.0), (), draws=300, seed=seed)
+        result = speaker_bootstrap(simulate(50, seed, step=0.0), Costs(()), draws=300, seed=seed)
         assert result is not None
         inside += result.eer.low <= truth <= result.eer.high
     assert 0.917 * sets <= inside <= 0.983 * sets
