@@ -98,6 +98,32 @@ def test_stage_1_features_and_speech_activity(recipe: Path, name: str) -> None:
     assert yaml.safe_load((data / "features.yaml").read_text())["fbank"]["num_mel_bins"] == 80
 
 
+def test_stage_3_utterances(recipe: Path, targets: Path) -> None:
+    """A curve for each duration, the full utterance and all of them fused, as arks and on the cuts."""
+    from lhotse import CutSet
+
+    counts = table(recipe / "data/minivox_train/utt2num_frames")
+    curves = {name: strict("Vector", targets / f"curves/{name}/relevance.scp") for name in ("100", "150", "full", "fused")}
+    cuts = {cut.id: cut for cut in CutSet.from_file(targets / "utterances.jsonl.gz")}
+    assert list(cuts) == list(counts) == list(curves["full"]) == list(curves["fused"])
+    for name, curve in curves.items():
+        for utterance, values in curve.items():
+            assert values.shape == (int(counts[utterance]),) and values.min() >= 0 and values.max() <= 1
+            cut = cuts[utterance]
+            mapped = cut.custom[f"relevance_{name}_scale"] * cut.load_custom(f"relevance_{name}")
+            np.testing.assert_allclose(mapped, values, atol=0.5 / 127 + 1e-6)
+    embedding = strict("Vector", targets / "curves/full/embedding.scp")
+    for utterance, cut in cuts.items():
+        np.testing.assert_array_equal(cut.load_embedding(), embedding[utterance])
+        own = [curves[name][utterance] for name in ("100", "150", "full") if utterance in curves[name]]
+        low, high = np.min(own, axis=0), np.max(own, axis=0)
+        fused = curves["fused"][utterance]
+        assert (fused >= low - 1e-6).all() and (fused <= high + 1e-6).all()
+    for name in ("100", "150", "full"):
+        lines = [line.split(" ") for line in (targets / f"curves/{name}/convergence.txt").read_text().splitlines()]
+        assert [line[0] for line in lines] == list(curves[name]) and all(float(line[2]) >= 0 for line in lines)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_stages_2_and_4_models(recipe: Path, name: str) -> None:
     folder = recipe / "exp" / name
@@ -174,12 +200,13 @@ def test_stage_3_cuts(targets: Path) -> None:
     cuts = list(CutSet.from_file(targets / "cuts.jsonl.gz"))
     assert [cut.id for cut in cuts] == list(relevance)
     for cut in cuts[::7]:
-        np.testing.assert_array_equal(cut.load_relevance(), relevance[cut.id])
+        mapped = cut.relevance_scale * cut.load_relevance()
+        np.testing.assert_allclose(mapped, relevance[cut.id], atol=0.5 / 127 + 1e-6)
         np.testing.assert_array_equal(cut.load_embedding(), embedding[cut.id])
         samples = cut.load_audio()
         assert samples.shape[0] == 1 and abs(samples.shape[1] / 160 - len(relevance[cut.id])) <= 0.5
         part = cut.truncate(offset=0.2, duration=0.3)
-        np.testing.assert_array_equal(part.load_relevance(), relevance[cut.id][20:50])
+        np.testing.assert_array_equal(part.load_relevance(), cut.load_relevance()[20:50])
 
 
 @pytest.mark.parametrize("name", MODELS)

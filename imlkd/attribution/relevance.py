@@ -25,6 +25,14 @@ class RelevanceConfig:
     clip: float = bounded(0.95, low=0.5, high=1.0, help="quantile of the frames that is the top")
     rho: float = bounded(0.5, low=0.0, high=1.0, help="gate of an irrelevant frame")
     batch: int = bounded(8, low=1, high=4096, help="segments explained at once")
+    full: bool = chosen(True, (True, False), help="also the full utterance, beside the durations")
+    top_k: int = bounded(10, low=1, high=100000, help="classes with the highest cosines, kept for each segment")
+    on_failure: str = chosen("keep", ("keep", "exclude"), help="segments over `tolerance`: kept, or left out")
+    max_failing: float = bounded(1.0, low=0.0, high=1.0, help="share of maps over `tolerance` that stops the stage")
+
+    def excludes(self, error: float) -> bool:
+        """Whether a map with this completeness error is left out."""
+        return self.on_failure == "exclude" and error > self.tolerance
 
 
 def frame_relevance(attribution: Tensor, config: RelevanceConfig) -> Tensor:

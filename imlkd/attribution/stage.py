@@ -1,22 +1,26 @@
-"""Stage 3 as jobs: each explains its share of the segments; one joins them and attaches the arrays to the cuts."""
+"""Stage 3 as jobs: each explains its share of the utterances; one joins them and attaches the arrays to the cuts."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
 
+from imlkd.attribution.curves import curve_names
+from imlkd.attribution.journal import Journal
+from imlkd.attribution.origin import FAILED, check_origin, origin_of, save_origin, training_segments
 from imlkd.attribution.relevance import RelevanceConfig
-from imlkd.attribution.targets import KINDS, Explainer, join_convergence, write_targets
+from imlkd.attribution.target_cuts import write_segment_cuts, write_utterance_cuts
+from imlkd.attribution.targets import KINDS, Explainer
+from imlkd.attribution.utterances import ark_stems, explain_utterances, plan_work, write_job
 from imlkd.config import load_config
-from imlkd.corpora.cuts import write_cuts
 from imlkd.done import DoneMarker
 from imlkd.errors import UserError
-from imlkd.features.fbank import FRAMES_PER_SECOND
-from imlkd.features.segments import Segment, read_segments
+from imlkd.features.segments import read_segments
 from imlkd.features.speech import SpeechReader
-from imlkd.kaldi_io import join_scps, read_scp_arrays, read_table, sort_ids
+from imlkd.files import atomic_open, atomic_write_text
+from imlkd.kaldi_io import join_scps, read_lines, read_table, sort_ids
 from imlkd.models.store import load_model
 
 
@@ -30,7 +34,10 @@ def explain_job(
     allow_pipes: bool = False,
     threads: int = 1,
 ) -> None:
-    """Explain the ``job``-th of ``nj`` shares of ``out/segments``; a share that is done already is left alone."""
+    """Explain the ``job``-th of ``nj`` shares of the utterances; what is done already is left alone.
+
+    A finished share has a marker; a share that was killed goes on after the last chunk in its journal.
+    """
     marker = DoneMarker(out / f".done.{job}")
     made_from = {"stage": DoneMarker(out / ".done").begun_digest(), "share": f"{job}/{nj}"}
     reason = marker.reason_to_run(made_from)
@@ -40,73 +47,98 @@ def explain_job(
     print(f"job {job}: {reason}")
     marker.begin(made_from)
     torch.set_num_threads(threads or torch.get_num_threads())
+    config = load_config(RelevanceConfig, out / "config.yaml")
     model = load_model(teacher)
+    save_origin(origin_of(teacher, config), out)
     labels = read_table(data_dir / "utt2spk", fields=2)
-    explainer = Explainer(
-        model,
-        sort_ids(set(labels.values())),
-        labels,
-        SpeechReader(data_dir, model.frontend.sample_rate, allow_pipes),
-        load_config(RelevanceConfig, out / "config.yaml"),
-    )
-    write_targets(explainer, _share(read_segments(out / "segments"), job, nj), out, job, progress)
-    names = [f"{kind}.{job}.{end}" for kind in KINDS for end in ("ark", "scp")] + [f"convergence.{job}.txt"]
-    marker.finish([out / name for name in names])
-
-
-def _share(segments: list[Segment], job: int, nj: int) -> list[Segment]:
-    """A contiguous part, so that an utterance's audio is read by one job."""
-    bounds = [len(segments) * i // nj for i in range(nj + 1)]
-    return segments[bounds[job - 1] : bounds[job]]
+    speech = SpeechReader(data_dir, model.frontend.sample_rate, allow_pipes)
+    explainer = Explainer(model, sort_ids(set(labels.values())), labels, speech, config)
+    work = plan_work(data_dir, read_segments(out / "segments"), config, job, nj)
+    journal = Journal(out / f".journal.{job}", " ".join(made_from.values()))
+    if journal.keys:
+        damaged = f", {journal.cut_off} damaged bytes behind them cut off" if journal.cut_off else ""
+        print(f"job {job}: {len(journal.keys)} of {len(work)} utterances are done already{damaged}", flush=True)
+    explain_utterances(explainer, work, journal, f"explain.{job}", progress)
+    marker.finish(write_job(journal.records(), work, out, job, config))
+    journal.remove()
 
 
 def join_jobs(out: Path, cuts: Path, nj: int) -> str:
-    """Join scp files and convergence tables, write ``cuts.jsonl.gz``; returns the line on completeness.
+    """Join arks and tables, write ``cuts.jsonl.gz`` and ``utterances.jsonl.gz``; returns lines on completeness.
 
-    :raises UserError: when the jobs' tables do not hold exactly the segments.
+    :raises UserError: when the jobs' tables do not hold exactly the segments, or too many maps fail the tolerance.
     """
-    expected = [segment.id for segment in read_segments(out / "segments")]
-    for kind in KINDS:
-        joined = out / f"{kind}.scp"
-        join_scps([out / f"{kind}.{job}.scp" for job in range(1, nj + 1)], joined)
-        if list(read_table(joined, fields=2)) != expected:
-            raise UserError(f"{joined}: does not hold the segments of {out}/segments: run stage 3 again (--force true)")
+    read_segments(out / "segments")
     config = load_config(RelevanceConfig, out / "config.yaml")
-    parts = [out / f"convergence.{job}.txt" for job in range(1, nj + 1)]
-    said = join_convergence(parts, out / "convergence.txt", config.tolerance)
-    attach_to_cuts(out, cuts)
+    said = _join_tables(out, nj, config)
+    segments = training_segments(out)
+    _join_arks(out, nj, config, [segment.id for segment in segments])
+    origin = check_origin(out)
+    write_segment_cuts(out, cuts, segments, origin)
+    write_utterance_cuts(out, cuts, origin)
     return said
 
 
-def attach_to_cuts(out: Path, cuts: Path) -> None:
-    """``out/cuts.jsonl.gz``: a cut for each segment, its relevance (TemporalArray) and embedding (Array) attached."""
-    from lhotse import CutSet
-
-    from imlkd.attribution.arrays import ArrayWriter
-
-    whole = {cut.id: cut for cut in CutSet.from_file(cuts)}
-    arrays = {kind: read_scp_arrays(out / f"{kind}.scp") for kind in ("relevance", "embedding")}
-    attached = []
-    with ArrayWriter(out / "arrays" / "targets.h5") as writer:
-        for segment in read_segments(out / "segments"):
-            if segment.utterance not in whole:
-                raise UserError(f"{cuts}: holds no cut {segment.utterance}: run stage 0 again (--stage 0 --force true)")
-            cut = _segment_cut(whole[segment.utterance], segment)
-            cut.relevance = writer.store_array(
-                f"{segment.id}-relevance",
-                arrays["relevance"][segment.id],
-                frame_shift=1 / FRAMES_PER_SECOND,
-                temporal_dim=0,
-                start=cut.start,
-            )
-            cut.embedding = writer.store_array(f"{segment.id}-embedding", arrays["embedding"][segment.id])
-            attached.append(cut)
-    write_cuts(attached, out / "cuts.jsonl.gz")
+def _join_arks(out: Path, nj: int, config: RelevanceConfig, expected: list[str]) -> None:
+    for stem in ark_stems(config):
+        parts, joined = [out / f"{stem}.{job}.scp" for job in range(1, nj + 1)], out / f"{stem}.scp"
+        if stem not in KINDS and not any(part.stat().st_size for part in parts):
+            joined.unlink(missing_ok=True)  # no utterance is as long as this duration
+            continue
+        join_scps(parts, joined)
+        if stem in KINDS and list(read_table(joined, fields=2)) != expected:
+            raise UserError(f"{joined}: does not hold the segments of {out}/segments: run stage 3 again (--force true)")
 
 
-def _segment_cut(cut: Any, segment: Segment) -> Any:
-    offset = segment.start / FRAMES_PER_SECOND
-    length = min(segment.frames / FRAMES_PER_SECOND, cut.duration - offset)
-    part = cut.truncate(offset=offset, duration=length)
-    part.id = segment.id
-    return part
+def _join_tables(out: Path, nj: int, config: RelevanceConfig) -> str:
+    """Join the tables of completeness, list what fails, and sum up."""
+    segments = _joined(out, "convergence", nj)
+    for name in curve_names(config.segments, config.full):
+        _joined(out / "curves" / name, "convergence", nj)
+    windows = [line.split() for line in _lines_of(out, "windows", nj)]
+    failing = [line for line in windows if float(line[2]) > config.tolerance]
+    atomic_write_text(out / FAILED, "".join(f"{' '.join(line)}\n" for line in failing))
+    if len(failing) > config.max_failing * len(windows):
+        raise UserError(
+            f"{out}/{FAILED}: {len(failing)} of {len(windows)} maps ({len(failing) / len(windows):.1%}) miss the"
+            f" tolerance of {config.tolerance:.0%}, more than max_failing ({config.max_failing:.0%}) allows:"
+            " raise nodes, or tolerance or max_failing, in relevance.yaml"
+        )
+    seconds = sum(float(line.split()[1]) for line in _lines_of(out, "cost", nj))
+    return "\n".join([completeness(segments, config.tolerance), _summary(windows, failing, seconds, config)])
+
+
+def _lines_of(folder: Path, name: str, nj: int) -> list[str]:
+    parts = [folder / f"{name}.{job}.txt" for job in range(1, nj + 1)]
+    return sorted((line for part in parts for _, line in read_lines(part)), key=str.encode)
+
+
+def _joined(folder: Path, name: str, nj: int) -> list[str]:
+    lines = _lines_of(folder, name, nj)
+    with atomic_open(folder / f"{name}.txt") as stream:
+        stream.writelines(f"{line}\n" for line in lines)
+    return lines
+
+
+def completeness(lines: list[str], tolerance: float) -> str:
+    """A line that says how many segments of a table are over the tolerance."""
+    errors = np.array([float(line.split()[2]) for line in lines])
+    over = int((errors > tolerance).sum())
+    return (
+        f"completeness: median error {np.median(errors):.1%}, {over} of {len(errors)} segments"
+        f" ({over / len(errors):.1%}) over {tolerance:.0%}"
+    )
+
+
+def _summary(windows: list[list[str]], failing: list[list[str]], seconds: float, config: RelevanceConfig) -> str:
+    """A line on all maps: how many, their nodes and cost, and how many utterances hold none that fails."""
+    nodes = [int(line[1]) for line in windows]
+    utterances = {line[0].rsplit("-", 2)[0] for line in windows}
+    poor = {line[0].rsplit("-", 2)[0] for line in failing}
+    within = 1 - len(poor) / len(utterances)
+    kept = "kept" if config.on_failure == "keep" else "left out"
+    gradient = 1000 * seconds / max(1, sum(nodes))
+    return (
+        f"maps: {len(windows)}, mean {np.mean(nodes):.1f} nodes, {gradient:.1f} ms a gradient; {len(failing)} over"
+        f" tolerance ({kept}: {FAILED}); {within:.1%} of {len(utterances)} utterances have none"
+    )

@@ -1,40 +1,38 @@
-"""Stage 3: what the teacher says of every training segment, as arks that the student's training reads.
-
-For each segment: frame relevance, embedding, cosines to the classes, and cosines for the integrated input.
-"""
+"""What the teacher says of a segment: frame relevance, embedding, cosines to the classes, plain and gated."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from imlkd.attribution.integrated_gradients import explain, mean_frame_baseline
+from imlkd.attribution.integrated_gradients import Explanation, explain, mean_frame_baseline
 from imlkd.attribution.relevance import RelevanceConfig, frame_relevance
 from imlkd.errors import UserError
 from imlkd.features.segments import Segment
 from imlkd.features.speech import SpeechReader
-from imlkd.files import atomic_open
-from imlkd.kaldi_io import ArkWriter, FloatArray
+from imlkd.kaldi_io import FloatArray
 from imlkd.models.speaker_model import SpeakerModel
-from imlkd.progress import Progress
 
-KINDS = ("relevance", "embedding", "cosines", "cosines_gated")
+KINDS = ("relevance", "embedding", "cosines", "cosines_gated", "top_classes", "top_cosines")
 
 
 @dataclass
 class Target:
-    """The teacher's answer to one segment."""
+    """The teacher's answer to one segment.
+
+    :param arrays: by kind, see ``KINDS``.
+    :param error: relative completeness error of the map behind the relevance, and its ``nodes``.
+    """
 
     segment: Segment
     arrays: dict[str, FloatArray]
     error: float
+    nodes: int
 
 
 @dataclass
@@ -73,64 +71,40 @@ class Explainer:
             for first in range(0, len(group), self.config.batch):
                 yield from self._batch(group[first : first + self.config.batch], frames)
 
-    def _batch(self, segments: list[Segment], frames: int) -> Iterator[Target]:
-        features = torch.stack([self.model.frontend(self.speech.segment(segment)) for segment in segments])
-        labels = torch.tensor([self._row_of[self.labels[segment.utterance]] for segment in segments])
-        explanation = explain(self.model, features, labels, frames, self.config, [s.id for s in segments])
-        relevance = frame_relevance(explanation.attribution[:, :frames], self.config)
-        heard = self._answer(features)
-        gated = self._answer(self._integrated(features, relevance, frames))
-        for i, segment in enumerate(segments):
-            arrays = {
-                "relevance": relevance[i].numpy(),
-                "embedding": heard[0][i].numpy(),
-                "cosines": heard[1][i].numpy(),
-                "cosines_gated": gated[1][i].numpy(),
-            }
-            yield Target(segment, arrays, float(explanation.error[i]))
+    def features(self, waveforms: list[Tensor]) -> Tensor:
+        """(B, T, F) of the teacher's front-end; waveforms (samples,) of one length."""
+        return torch.stack([self.model.frontend(waveform) for waveform in waveforms])
 
-    def _integrated(self, features: Tensor, relevance: Tensor, frames: int) -> Tensor:
-        """x~ of the teacher's own features; a front-end's padding behind ``frames`` is left alone."""
-        gate = torch.ones(features.shape[:2])
-        gate[:, :frames] = self.config.rho + (1.0 - self.config.rho) * relevance
-        return torch.lerp(mean_frame_baseline(features, frames), features, gate[:, :, None])
+    def explain(self, features: Tensor, segments: list[Segment], frames: int) -> Explanation:
+        """The map of the cosine to each utterance's own speaker; ``frames`` of ``features`` are heard."""
+        labels = torch.tensor([self._row_of[self.labels[segment.utterance]] for segment in segments])
+        return explain(self.model, features, labels, frames, self.config, [segment.id for segment in segments])
 
     @torch.no_grad()
-    def _answer(self, features: Tensor) -> tuple[Tensor, Tensor]:
+    def answer(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Embedding (B, D) and cosines to the student's classes (B, C)."""
         output = self.model(features, torch.full((len(features),), features.shape[1]))
         assert output.cosines is not None
         return output.embedding, output.cosines[:, self._columns]
 
-
-def write_targets(
-    explainer: Explainer, segments: list[Segment], folder: Path, job: int, progress: Path | None
-) -> None:
-    """Write ``KIND.JOB.ark/scp`` and, last, ``convergence.JOB.txt`` (segment, nodes, relative error)."""
-    errors: dict[str, float] = {}
-    with ExitStack() as stack, Progress(f"explain.{job}", len(segments), progress) as counted:
-        writers = {
-            kind: stack.enter_context(ArkWriter(folder / f"{kind}.{job}.ark", folder / f"{kind}.{job}.scp"))
-            for kind in KINDS
-        }
-        for target in explainer.targets(segments):
-            if not all(np.isfinite(array).all() for array in target.arrays.values()):
-                raise UserError(f"{target.segment.id}: the teacher's output holds NaN or infinite values")
-            for kind, array in target.arrays.items():
-                writers[kind].write(target.segment.id, array)
-            errors[target.segment.id] = target.error
-            counted.update()
-    with atomic_open(folder / f"convergence.{job}.txt") as stream:
-        stream.writelines(f"{name} {explainer.config.nodes} {error:.5f}\n" for name, error in sorted(errors.items()))
+    def _batch(self, segments: list[Segment], frames: int) -> Iterator[Target]:
+        features = self.features([self.speech.segment(segment) for segment in segments])
+        explanation = self.explain(features, segments, frames)
+        relevance = frame_relevance(explanation.attribution[:, :frames], self.config)
+        embedding, cosines = self.answer(features)
+        gate = self.config.rho + (1.0 - self.config.rho) * relevance
+        gated = self.answer(gated_frames(features, gate, frames))[1]
+        top = cosines.topk(min(self.config.top_k, len(self.classes)), dim=1)
+        kinds = (relevance, embedding, cosines, gated, top.indices, top.values)
+        for i, segment in enumerate(segments):
+            arrays = {kind: values[i].float().numpy() for kind, values in zip(KINDS, kinds, strict=True)}
+            if not all(np.isfinite(array).all() for array in arrays.values()):
+                raise UserError(f"{segment.id}: the teacher's output holds NaN or infinite values")
+            yield Target(segment, arrays, float(explanation.error[i]), self.config.nodes)
 
 
-def join_convergence(parts: list[Path], joined: Path, tolerance: float) -> str:
-    """Join the jobs' convergence tables; returns a line that says how many segments are over the tolerance."""
-    lines = sorted(line for part in parts for line in part.read_text(encoding="utf-8").splitlines())
-    with atomic_open(joined) as stream:
-        stream.writelines(f"{line}\n" for line in lines)
-    errors = np.array([float(line.split()[2]) for line in lines])
-    over = int((errors > tolerance).sum())
-    return (
-        f"completeness: median error {np.median(errors):.1%}, {over} of {len(errors)} segments"
-        f" ({over / len(errors):.1%}) over {tolerance:.0%}"
-    )
+def gated_frames(features: Tensor, gate: Tensor, frames: int) -> Tensor:
+    """x~ of the teacher's own features by a gate (B, frames); a front-end's padding behind them is left alone."""
+    whole = torch.ones(features.shape[:2])
+    whole[:, :frames] = gate
+    return torch.lerp(mean_frame_baseline(features, frames), features, whole[:, :, None])

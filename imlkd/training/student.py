@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from imlkd.attribution.origin import training_segments
 from imlkd.config import chosen, load_config, save_config, variant
 from imlkd.distillation.batch import DistillationBatch
 from imlkd.distillation.integrated_inputs import soft_gate
@@ -16,7 +17,7 @@ from imlkd.distillation.method import Method
 from imlkd.distillation.objective import Objective, build_method
 from imlkd.errors import UserError
 from imlkd.features.extract import FeaturesConfig
-from imlkd.features.segments import Segment, read_segments
+from imlkd.features.segments import Segment
 from imlkd.files import make_dir
 from imlkd.kaldi_io import FloatArray, read_scp_arrays
 from imlkd.models.networks import CONFIGS, NetworkSettings, name_of
@@ -94,7 +95,7 @@ def train_student(
     make_dir(folder)
     save_config(config, folder / "config.yaml")
     classes = speakers_of(data_dir)
-    segments = read_segments(targets_dir / "segments")
+    segments = training_segments(targets_dir)
     fbank = load_config(FeaturesConfig, data_dir / "features.yaml").fbank
     pool = load_pool(data_dir, segments, classes)
     targets = TeacherTargets(targets_dir, segments, method, config.training.scale)

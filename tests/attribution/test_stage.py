@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import imlkd.attribution.stage as stage
+from imlkd.attribution.arrays import load_map
 from imlkd.attribution.relevance import RelevanceConfig
 from imlkd.attribution.stage import explain_job, join_jobs
 from imlkd.attribution.targets import KINDS
@@ -71,7 +72,8 @@ def test_shares_cover_every_segment_once(teacher: Path, toy_corpus: Path, out: P
     for kind in KINDS:
         shares = [list(read_table(out / f"{kind}.{job}.scp", fields=2)) for job in (1, 2, 3)]
         assert sum(shares, []) == list(read_table(out / f"{kind}.scp", fields=2)) == ids
-        assert max(map(len, shares)) - min(map(len, shares)) <= 1
+        owners = [{name.rsplit("-", 2)[0] for name in share} for share in shares]
+        assert sorted(map(len, owners)) == [5, 5, 6] and len(set.union(*owners)) == 16  # an utterance is one job's
         with kaldi_native_io.RandomAccessFloatVectorReader(f"scp,s,cs:{out}/{kind}.scp") as reader:
             assert all(np.isfinite(np.array(reader[name])).all() for name in ids)
     assert [line.split()[0] for line in (out / "convergence.txt").read_text().splitlines()] == ids
@@ -94,15 +96,15 @@ def test_a_finished_share_is_left_alone(
     explain(teacher, toy_corpus, out, 2, [1])
     before = contents(out)
     times = {name: (out / name).stat().st_mtime_ns for name in before}
-    write, killed = stage.write_targets, KeyboardInterrupt()
+    write, killed = stage.explain_utterances, KeyboardInterrupt()
 
     def die(*arguments: object) -> None:
         raise killed
 
-    monkeypatch.setattr(stage, "write_targets", die)
+    monkeypatch.setattr(stage, "explain_utterances", die)
     with pytest.raises(KeyboardInterrupt):
         explain(teacher, toy_corpus, out, 2, [2])
-    monkeypatch.setattr(stage, "write_targets", write)
+    monkeypatch.setattr(stage, "explain_utterances", write)
     DoneMarker(out / ".done").begin({"x": "1"})  # the recipe is started again
     capsys.readouterr()
     explain(teacher, toy_corpus, out, 2)
@@ -133,7 +135,7 @@ def test_more_jobs_than_segments(teacher: Path, toy_corpus: Path, out: Path) -> 
     write_segments(out / "segments", read_segments(out / "segments")[:2])
     explain(teacher, toy_corpus, out, 5)
     join(toy_corpus, out, 5)
-    assert len(read_table(out / "relevance.scp")) == 2
+    assert len(read_table(out / "relevance.scp")) == 2 and len(read_table(out / "curves/fused/relevance.scp")) == 16
 
 
 def test_a_job_outside_the_recipe(teacher: Path, toy_corpus: Path, out: Path) -> None:
@@ -149,7 +151,7 @@ def test_targets_of_other_segments_are_not_joined(teacher: Path, toy_corpus: Pat
         UserError, match=r"relevance\.scp: does not hold the segments of .*/segments: run stage 3 again"
     ):
         join(toy_corpus, out, 1)
-    assert not (out / "cuts.jsonl.gz").exists()
+    assert not (out / "cuts.jsonl.gz").exists() and not (out / "utterances.jsonl.gz").exists()
 
 
 def test_cuts_load_the_numbers_of_the_ark(teacher: Path, toy_corpus: Path, out: Path) -> None:
@@ -164,7 +166,8 @@ def test_cuts_load_the_numbers_of_the_ark(teacher: Path, toy_corpus: Path, out: 
     assert list(cuts) == [segment.id for segment in segments]
     for segment in segments:
         cut = cuts[segment.id]
-        np.testing.assert_array_equal(cut.load_relevance(), relevance[segment.id])
+        np.testing.assert_allclose(load_map(cut), relevance[segment.id], atol=0.5 / 127 + 1e-6)
+        assert cut.load_relevance().dtype == np.int8
         np.testing.assert_array_equal(cut.load_embedding(), embedding[segment.id])
         assert abs(cut.start - segment.start / 100) < 1e-9 and abs(cut.duration - segment.frames / 100) <= 0.005
         assert cut.supervisions[0].speaker == owner[segment.utterance]
@@ -182,7 +185,9 @@ def test_a_truncated_cut_has_the_relevance_of_its_frames(teacher: Path, toy_corp
     for cut in cuts:
         first, frames = int(generator.integers(0, 60)), int(generator.integers(5, 40))
         part = cut.truncate(offset=first / 100, duration=frames / 100)
-        np.testing.assert_array_equal(part.load_relevance(), relevance[cut.id][first : first + frames])
+        whole = load_map(cut)
+        np.testing.assert_array_equal(load_map(part), whole[first : first + frames])
+        np.testing.assert_allclose(load_map(part), relevance[cut.id][first : first + frames], atol=0.5 / 127 + 1e-6)
     assert len(cuts) >= 8
 
 

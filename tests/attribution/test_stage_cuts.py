@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from imlkd.attribution.stage import attach_to_cuts
+from imlkd.attribution.arrays import load_map
+from imlkd.attribution.origin import Origin
+from imlkd.attribution.target_cuts import write_segment_cuts
 from imlkd.corpora.cuts import to_cuts, write_cuts
 from imlkd.corpora.kaldi_dir import read_data_dir
 from imlkd.features.segments import Segment, write_segments
 from imlkd.kaldi_io import ArkWriter, write_table
 
+ORIGIN = Origin("aaaa", "bbbb", ["100", "full", "fused"])
 SEGMENTS = [Segment("a-1", 0, 100), Segment("a-1", 50, 100)]
 
 
@@ -32,20 +35,20 @@ def targets(tmp_path: Path) -> Path:
 def test_arrays_hang_on_the_segments_cuts(targets: Path) -> None:
     from lhotse import CutSet
 
-    attach_to_cuts(targets, targets.parent / "set.jsonl.gz")
+    write_segment_cuts(targets, targets.parent / "set.jsonl.gz", SEGMENTS, ORIGIN)
     cuts = list(CutSet.from_file(targets / "cuts.jsonl.gz"))
     assert [(cut.id, cut.start, cut.duration) for cut in cuts] == [
         ("a-1-0100-00000", 0.0, 1.0),
         ("a-1-0100-00050", 0.5, 1.0),
     ]
-    assert cuts[1].load_relevance().tolist() == [i + 1.0 for i in range(100)]
+    np.testing.assert_allclose(load_map(cuts[1]), [i + 1.0 for i in range(100)], atol=50 / 127 + 1e-5)
     assert cuts[1].load_embedding().tolist() == [i + 1.0 for i in range(8)]
     assert cuts[1].load_audio().shape == (1, 16000)
 
 
 def test_written_later_they_are_the_same_bytes(targets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    attach_to_cuts(targets, targets.parent / "set.jsonl.gz")
+    write_segment_cuts(targets, targets.parent / "set.jsonl.gz", SEGMENTS, ORIGIN)
     first = (targets / "cuts.jsonl.gz").read_bytes()
     monkeypatch.setattr("time.time", lambda: 2e9)
-    attach_to_cuts(targets, targets.parent / "set.jsonl.gz")
+    write_segment_cuts(targets, targets.parent / "set.jsonl.gz", SEGMENTS, ORIGIN)
     assert (targets / "cuts.jsonl.gz").read_bytes() == first

@@ -2,18 +2,17 @@
 
 from pathlib import Path
 
-import kaldi_native_io
 import numpy as np
 import pytest
 import torch
 
 from imlkd.attribution.relevance import RelevanceConfig, frame_relevance
-from imlkd.attribution.targets import KINDS, Explainer, Target, join_convergence, write_targets
+from imlkd.attribution.targets import KINDS, Explainer, Target
 from imlkd.errors import UserError
 from imlkd.features.fbank import FbankConfig
 from imlkd.features.segments import Segment
 from imlkd.features.speech import SpeechReader
-from imlkd.kaldi_io import read_table, sort_ids
+from imlkd.kaldi_io import read_table
 from imlkd.models.ge2e import Ge2e
 from imlkd.models.speaker_model import CosineHead, SpeakerModel
 from imlkd.models.tdnn import Tdnn, TdnnConfig
@@ -135,32 +134,16 @@ def test_heads_that_do_not_fit(toy_corpus: Path) -> None:
         explainer(toy_corpus, model)
 
 
-def test_files_of_a_job(toy_corpus: Path, tmp_path: Path) -> None:
-    explained = explainer(toy_corpus, tdnn())
-    targets = by_id(explained)
-    write_targets(explained, SEGMENTS, tmp_path, 2, tmp_path / "progress")
-    for kind in KINDS:
-        with kaldi_native_io.SequentialFloatVectorReader(f"scp:{tmp_path}/{kind}.2.scp") as reader:
-            found = {key: np.array(value) for key, value in reader}
-        assert list(found) == sort_ids(targets)
-        for name, target in targets.items():
-            np.testing.assert_array_equal(found[name], target.arrays[kind])
-    lines = [line.split() for line in (tmp_path / "convergence.2.txt").read_text().splitlines()]
-    assert [line[0] for line in lines] == sort_ids(targets) and {line[1] for line in lines} == {"4"}
-    assert [float(line[2]) for line in lines] == [round(targets[line[0]].error, 5) for line in lines]
+def test_the_classes_that_stand_out(toy_corpus: Path) -> None:
+    for k in (1, 3, 10):
+        for target in by_id(explainer(toy_corpus, tdnn(), RelevanceConfig(nodes=2, top_k=k))).values():
+            best = np.argsort(-target.arrays["cosines"], kind="stable")[:k]
+            assert target.arrays["top_classes"].tolist() == best.tolist()
+            np.testing.assert_array_equal(target.arrays["top_cosines"], target.arrays["cosines"][best])
 
 
-def test_a_broken_teacher_leaves_nothing(toy_corpus: Path, tmp_path: Path) -> None:
+def test_a_broken_teacher_is_named(toy_corpus: Path) -> None:
     model = tdnn()
     model.segment[1].bias.data.fill_(float("nan"))
     with pytest.raises(UserError, match="^s0-u1-0060-00000: the teacher's output holds NaN or infinite values"):
-        write_targets(explainer(toy_corpus, model), SEGMENTS, tmp_path, 1, tmp_path / "progress")
-    assert [path.name for path in tmp_path.iterdir()] == ["progress"]
-
-
-def test_convergence_tables_are_joined_and_summed_up(tmp_path: Path) -> None:
-    (tmp_path / "1").write_text("b-0100-00000 8 0.01000\nd-0100-00000 8 0.07000\n")
-    (tmp_path / "2").write_text("a-0100-00000 8 0.02000\nc-0100-00000 8 0.04000\n")
-    said = join_convergence([tmp_path / "1", tmp_path / "2"], tmp_path / "all", 0.05)
-    assert said == "completeness: median error 3.0%, 1 of 4 segments (25.0%) over 5%"
-    assert [line[0] for line in (tmp_path / "all").read_text().splitlines()] == list("abcd")
+        list(explainer(toy_corpus, model).targets(SEGMENTS))
