@@ -103,7 +103,8 @@ def test_stage_3_utterances(recipe: Path, targets: Path) -> None:
     from lhotse import CutSet
 
     counts = table(recipe / "data/minivox_train/utt2num_frames")
-    curves = {name: strict("Vector", targets / f"curves/{name}/relevance.scp") for name in ("100", "150", "full", "fused")}
+    names = ("100", "150", "full", "fused")
+    curves = {name: strict("Vector", targets / f"curves/{name}/relevance.scp") for name in names}
     cuts = {cut.id: cut for cut in CutSet.from_file(targets / "utterances.jsonl.gz")}
     assert list(cuts) == list(counts) == list(curves["full"]) == list(curves["fused"])
     for name, curve in curves.items():

@@ -213,15 +213,13 @@ def test_maps_that_fail_are_listed_and_kept_or_left_out(
     assert list(read_scp_arrays(out / "relevance.scp")) == kept
     curves, before = (strict(folder / "curves/fused/relevance.scp") for folder in (out, first))
     touched = {name.rsplit("-", 2)[0] for name in bad}
-    for name, curve in before.items():
-        changed = name not in curves or not np.allclose(curves[name], curve, atol=1e-3)
-        assert not changed or (policy == "exclude" and name in touched)
-    assert policy == "keep" or any(name not in curves or not np.allclose(curves[name], before[name]) for name in touched)
+    changed = {n for n, curve in before.items() if n not in curves or not np.allclose(curves[n], curve, atol=1e-3)}
+    assert bool(changed) is (policy == "exclude") and changed <= touched
 
 
 def test_too_many_failures_stop_the_stage(teacher: Path, toy_corpus: Path, tmp_path: Path) -> None:
     config = dataclasses.replace(CONFIG, tolerance=1e-9, max_failing=0.01)
     out = begun(tmp_path / "t", toy_corpus, config)
-    with pytest.raises(UserError, match=r"failed\.txt: \d+ of \d+ maps \(\d+\.\d%\) miss the tolerance.*more than max_"):
+    with pytest.raises(UserError, match=r"failed\.txt: \d+ of \d+ maps \(\d+\.\d%\) miss the tolerance.*more than"):
         run(teacher, toy_corpus, out)
     assert (out / "failed.txt").is_file() and not (out / "cuts.jsonl.gz").exists()
