@@ -53,7 +53,7 @@ Models
   --teacher own|resemblyzer  train one here, or import a published one       (default: $teacher)
   --teacher-weights FILE     weights of the published one   (default: those of its installed package)
   --teacher-speakers FILE    whom an imported teacher was trained on, one a line: test sets with them are refused
-  --methods NAME[,NAME...]   none, kd, imlkd                                 (default: $methods)
+  --methods NAME[,NAME...]   of imlkd methods; NAME+NAME together            (default: $methods)
   --conf DIR                 YAML files                                      (default: egs/CORPUS/conf)
   --relevance-set 'K=V ...'  override keys of relevance.yaml, e.g. 'nodes=8 segments.durations=[2.0]'
   --student-model NAME       tdnn, ecapa, xvector, resnet, campplus, redimnet or nexttdnn  (default: that of student.yaml)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the tables of docs/config.md from the dataclasses: `. ./path.sh && "$IMLKD_PYTHON" docs/make_config.py`."""
+"""Write the tables of docs/config.md and docs/methods.md: `. ./path.sh && "$IMLKD_PYTHON" docs/make_config.py`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from imlkd.corpora.minivox_config import MinivoxConfig
+from imlkd.distillation.catalogue import rows
 from imlkd.distillation.objective import METHODS
 from imlkd.training.check import CONFIGS
 
 PAGE = Path(__file__).parent / "config.md"
-TABLE = re.compile(r"(<!-- keys of (\w+)\.yaml -->\n).*?(<!-- end -->)", re.DOTALL)
+METHODS_PAGE = Path(__file__).parent / "methods.md"
+METHODS_TABLE = re.compile(r"(<!-- methods -->\n).*?(<!-- end -->)", re.DOTALL)
+TABLE = re.compile(r"(<!-- keys of ([\w-]+)\.yaml -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def config_classes() -> dict[str, type[Any]]:
@@ -66,8 +69,15 @@ def filled(page: str) -> str:
     return TABLE.sub(lambda match: match[1] + table_of(classes[match[2]]) + match[3], page)
 
 
+def methods_filled(page: str) -> str:
+    """``page`` with the table of methods made anew."""
+    lines = ["| method | needs | what |", "|---|---|---|"]
+    lines += [f"| `{row['name']}` | {row['needs']} | {row['what']} |" for row in rows()]
+    return METHODS_TABLE.sub(lambda match: match[1] + "\n".join(lines) + "\n" + match[2], page)
+
+
 if __name__ == "__main__":
-    page = PAGE.read_text(encoding="utf-8")
     if sys.argv[1:]:
-        sys.exit(f"usage: {sys.argv[0]}   (writes {PAGE})")
-    PAGE.write_text(filled(page), encoding="utf-8")
+        sys.exit(f"usage: {sys.argv[0]}   (writes {PAGE} and {METHODS_PAGE})")
+    for path, fill in ((PAGE, filled), (METHODS_PAGE, methods_filled)):
+        path.write_text(fill(path.read_text(encoding="utf-8")), encoding="utf-8")

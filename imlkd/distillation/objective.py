@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from dataclasses import field, make_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,27 @@ from torch import Tensor, nn
 
 from imlkd.config import load_config
 from imlkd.distillation.batch import DistillationBatch, View, split_output
+from imlkd.distillation.combined import Combined
 from imlkd.distillation.margin import aam_loss
 from imlkd.distillation.method import Method
+from imlkd.distillation.methods.at import At, AtConfig
+from imlkd.distillation.methods.dkd import Dkd, DkdConfig
+from imlkd.distillation.methods.emb_cos import EmbCos, EmbCosConfig
+from imlkd.distillation.methods.emb_mse import EmbMse, EmbMseConfig
+from imlkd.distillation.methods.enskd import Enskd, EnskdConfig
+from imlkd.distillation.methods.fitnets import Fitnets, FitnetsConfig
+from imlkd.distillation.methods.ig_match import IgMatch, IgMatchConfig
 from imlkd.distillation.methods.imlkd import Imlkd, ImlkdConfig
+from imlkd.distillation.methods.interkd import Interkd, InterkdConfig
+from imlkd.distillation.methods.iusp import Iusp, IuspConfig
 from imlkd.distillation.methods.kd import Kd, KdConfig
+from imlkd.distillation.methods.mlkd_noisy import MlkdNoisy, MlkdNoisyConfig
+from imlkd.distillation.methods.mlld import Mlld, MlldConfig
+from imlkd.distillation.methods.mlxv import Mlxv, MlxvConfig
 from imlkd.distillation.methods.no_teacher import NoTeacher, NoTeacherConfig
+from imlkd.distillation.methods.rkd import Rkd, RkdConfig
+from imlkd.distillation.methods.sp import Sp, SpConfig
+from imlkd.distillation.methods.vickd import Vickd, VickdConfig
 from imlkd.errors import UserError
 from imlkd.models.speaker_model import SpeakerModel, SpeakerOutput
 
@@ -24,18 +41,59 @@ METHODS: Mapping[str, tuple[type[Any], type[Any]]] = {
     "none": (NoTeacher, NoTeacherConfig),
     "kd": (Kd, KdConfig),
     "imlkd": (Imlkd, ImlkdConfig),
+    "dkd": (Dkd, DkdConfig),
+    "enskd": (Enskd, EnskdConfig),
+    "mlld": (Mlld, MlldConfig),
+    "interkd": (Interkd, InterkdConfig),
+    "emb-mse": (EmbMse, EmbMseConfig),
+    "emb-cos": (EmbCos, EmbCosConfig),
+    "vickd": (Vickd, VickdConfig),
+    "rkd": (Rkd, RkdConfig),
+    "sp": (Sp, SpConfig),
+    "mlxv": (Mlxv, MlxvConfig),
+    "at": (At, AtConfig),
+    "fitnets": (Fitnets, FitnetsConfig),
+    "iusp": (Iusp, IuspConfig),
+    "mlkd-noisy": (MlkdNoisy, MlkdNoisyConfig),
+    "ig-match": (IgMatch, IgMatchConfig),
 }
 
 
-def build_method(name: str, config_path: Path | None, overrides: list[str] | None = None) -> Method:
-    """The method called ``name`` with its configuration; UserError offers the nearest name."""
+def build_method(name: str, config_path: Path | None = None, overrides: list[str] | None = None) -> Method:
+    """The method called ``name`` with its configuration; ``NAME+NAME`` puts methods together.
+
+    Of a combination each part has a section of its own name in the file and in front of an override (``kd.weight=2``).
+
+    :raises UserError: for an unknown name (with the nearest one), or parts that align the same thing.
+    """
+    names = name.split("+")
+    for part in names:
+        check_method_name(part)
+    if len(names) == 1:
+        method, config = METHODS[name]
+        built: Method = method(load_config(config, config_path, overrides or []))
+        return built
+    if len(set(names)) < len(names):
+        raise UserError(f"method {name!r} names a part twice: name it once")
+    sections = load_config(combined_config(names), config_path, overrides or [])
+    parts = {part: METHODS[part][0](getattr(sections, part.replace("-", "_"))) for part in names}
+    combined = Combined(parts)
+    combined.config = sections
+    return combined
+
+
+def check_method_name(name: str) -> None:
+    """UserError, with the nearest name, for a method that there is not."""
     if name not in METHODS:
         near = difflib.get_close_matches(name, METHODS, n=1, cutoff=0.3)
         hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(METHODS)}"
         raise UserError(f"unknown method {name!r}: {hint}")
-    method, config = METHODS[name]
-    built: Method = method(load_config(config, config_path, overrides or []))
-    return built
+
+
+def combined_config(names: list[str]) -> type[Any]:
+    """A dataclass with a section for each part, ``-`` in its name as ``_``."""
+    fields = [(name.replace("-", "_"), METHODS[name][1], field(default_factory=METHODS[name][1])) for name in names]
+    return make_dataclass("CombinedConfig", fields, frozen=True)
 
 
 class Objective(nn.Module):

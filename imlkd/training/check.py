@@ -41,7 +41,12 @@ def check_recipe(
         raise UserError(f"--methods {methods}: {twice} is named twice: name it once")
     for method in names:
         path = conf / f"{method}.yaml"
-        build_method(method, path if path.is_file() else None)
+        needs = build_method(method, path if path.is_file() else None).needs
+        if needs.teacher_stages and teacher == "resemblyzer":
+            raise UserError(
+                f"--methods {method} aligns stages inside the teacher, and {teacher} hears features of its own:"
+                " take a method of logits or embeddings (imlkd methods)"
+            )
     overrides = {"relevance": relevance_set, "student": student_set}
     for kind, cls in CONFIGS.items():
         path = conf / f"{kind}.yaml"

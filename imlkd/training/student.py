@@ -12,6 +12,7 @@ from torch import Tensor
 from imlkd.attribution.origin import training_segments
 from imlkd.config import chosen, load_config, save_config, variant
 from imlkd.distillation.batch import DistillationBatch
+from imlkd.distillation.combined import TwoViews
 from imlkd.distillation.integrated_inputs import soft_gate
 from imlkd.distillation.method import Method
 from imlkd.distillation.objective import Objective, build_method
@@ -21,6 +22,7 @@ from imlkd.features.segments import Segment
 from imlkd.files import make_dir
 from imlkd.kaldi_io import FloatArray, read_scp_arrays
 from imlkd.models.networks import CONFIGS, NetworkSettings, name_of
+from imlkd.training.live_teacher import LiveTeacher, prepare_method
 from imlkd.training.pool import load_pool, speakers_of
 from imlkd.training.sampling import Indices, SegmentPool
 from imlkd.training.start import follow_teacher
@@ -37,6 +39,8 @@ class StudentConfig:
     model: str = chosen("tdnn", tuple(CONFIGS), help="the network whose keys `network` holds")
     start: str = chosen("fresh", ("fresh", "teacher"), help="weights: drawn, or the teacher's where name and shape fit")
     head: str = chosen("own", ("own", "teacher"), help="class weights: learned, or the teacher's, frozen")
+
+    views: int = chosen(1, (1, 2), help="2: methods of one view get a masked one beside it, at equal student passes")
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", name_of(self.network))  # also where only the network is given
@@ -55,6 +59,13 @@ class TeacherTargets:
         self.cosines = _stacked(folder / "cosines.scp", names) if needs.teacher_logits else None
         self.cosines_gated = _stacked(folder / "cosines_gated.scp", names) if needs.relevance else None
         self.relevance = _listed(folder / "relevance.scp", names) if needs.relevance else None
+        self.embeddings = _stacked(folder / "embedding.scp", names) if needs.teacher_embedding else None
+        self.teacher: LiveTeacher | None = None
+
+    @property
+    def embedding_dim(self) -> int | None:
+        """Values of the teacher's embedding, where it is read."""
+        return None if self.embeddings is None else self.embeddings.shape[1]
 
     def batch(self, pool: SegmentPool, chosen: Indices) -> DistillationBatch:
         """Features, labels and the teacher's answers of the chosen segments."""
@@ -63,9 +74,13 @@ class TeacherTargets:
         if self.cosines is not None:
             batch.teacher_logits = self.scale * self.cosines[rows]
         if self.relevance is not None and self.cosines_gated is not None:
-            relevance = torch.from_numpy(np.stack([self.relevance[i] for i in chosen]))
-            batch.gate = soft_gate(relevance, self.rho)
+            batch.relevance = torch.from_numpy(np.stack([self.relevance[i] for i in chosen]))
+            batch.gate = soft_gate(batch.relevance, self.rho)
             batch.teacher_logits_gated = self.scale * self.cosines_gated[rows]
+        if self.embeddings is not None:
+            batch.teacher_embedding = self.embeddings[rows]
+        if self.teacher is not None:
+            batch.teacher_output = self.teacher.answer(batch.features)
         return batch
 
 
@@ -102,6 +117,11 @@ def train_student(
     _check_classes(targets, classes, targets_dir)
     model = build_model(config.network, fbank, classes, pool.frames.mean(0))
     follow_teacher(model, config.start, config.head, targets_dir)
+    if method.needs.teacher_stages:
+        targets.teacher = LiveTeacher(targets_dir.parent, fbank)
+    if config.views == 2:
+        method = TwoViews(method)
+    prepare_method(method, model, targets.teacher, targets.embedding_dim, pool.crops(np.arange(1)))
     objective = Objective(method, config.training.margin, config.training.scale)
 
     def with_targets(chosen: Indices) -> DistillationBatch:

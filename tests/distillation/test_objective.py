@@ -109,17 +109,25 @@ def test_methods_by_name(tmp_path: Path) -> None:
     (tmp_path / "kd.yaml").write_text("temperature: 5\n")
     built = build_method("kd", tmp_path / "kd.yaml", ["weight=0.5"])
     assert isinstance(built, Kd) and built.config == KdConfig(weight=0.5, temperature=5.0)
-    assert {name: type(build_method(name, None)) for name in METHODS} == {"none": NoTeacher, "kd": Kd, "imlkd": Imlkd}
+    built = {name: type(build_method(name)) for name in METHODS}
+    assert built["none"] is NoTeacher and built["kd"] is Kd and built["imlkd"] is Imlkd
+    assert len(set(built.values())) == len(METHODS) == 18
+
+
+KNOWN = (
+    "none, kd, imlkd, dkd, enskd, mlld, interkd, emb-mse, emb-cos, vickd, rkd, sp, mlxv, at, fitnets, iusp, mlkd-noisy,"
+    " ig-match"
+)
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
         ("imkld", "unknown method 'imkld': did you mean imlkd?"),
-        ("KD", "unknown method 'KD': known: none, kd, imlkd"),
+        ("KD", "unknown method 'KD': known: " + KNOWN),
         ("non", "unknown method 'non': did you mean none?"),
-        ("", "unknown method '': known: none, kd, imlkd"),
-        ("xyz", "unknown method 'xyz': known: none, kd, imlkd"),
+        ("", "unknown method '': known: " + KNOWN),
+        ("xyz", "unknown method 'xyz': known: " + KNOWN),
     ],
 )
 def test_unknown_names(name: str, message: str) -> None:

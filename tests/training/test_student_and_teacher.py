@@ -1,5 +1,7 @@
 """Stages 2 and 4 on a small data directory: a teacher of one's own, its targets, and students by each method."""
 
+import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ import torch
 from imlkd.attribution.relevance import RelevanceConfig
 from imlkd.attribution.stage import explain_job, join_jobs
 from imlkd.config import load_config, save_config
-from imlkd.distillation.objective import build_method
+from imlkd.distillation.objective import METHODS, build_method
 from imlkd.done import DoneMarker
 from imlkd.errors import UserError
 from imlkd.features.segments import Segment, SegmentsConfig, read_segments, write_segments
@@ -60,7 +62,7 @@ def test_the_teacher_as_stage_2_leaves_it(made: tuple[Path, Path], toy_corpus: P
     assert len((teacher / "log/train.jsonl").read_text().splitlines()) == 3
 
 
-@pytest.mark.parametrize("name", ["none", "kd", "imlkd"])
+@pytest.mark.parametrize("name", [*METHODS, "imlkd+ig-match"])
 def test_a_student_by_each_method(made: tuple[Path, Path], toy_corpus: Path, tmp_path: Path, name: str) -> None:
     models = []
     for folder in (tmp_path / "a", tmp_path / "b"):
@@ -99,6 +101,32 @@ def test_a_student_of_another_network(made: tuple[Path, Path], toy_corpus: Path,
     assert load_config(StudentConfig, tmp_path / "config.yaml") == config
     model = load_model(tmp_path)
     assert type(model).__name__.lower() == name and model.head is not None
+
+
+def test_two_views(made: tuple[Path, Path], toy_corpus: Path, tmp_path: Path) -> None:
+    config = dataclasses.replace(STUDENT, views=2)
+    train_student(toy_corpus, made[1], config, build_method("kd"), tmp_path / "two", "x", tmp_path / "progress")
+    train_student(toy_corpus, made[1], STUDENT, build_method("kd"), tmp_path / "one", "x", tmp_path / "progress")
+    two, one = (load_model(tmp_path / name).state_dict() for name in ("two", "one"))
+    assert any(not torch.equal(value, one[key]) for key, value in two.items())
+    with pytest.raises(UserError, match="views: 2 is for methods of one view"):
+        train_student(toy_corpus, made[1], config, build_method("imlkd"), tmp_path / "x", "x", tmp_path / "progress")
+
+
+def test_stages_of_a_teacher_with_features_of_its_own(
+    made: tuple[Path, Path], toy_corpus: Path, tmp_path: Path
+) -> None:
+    copied = tmp_path / "teacher"
+    shutil.copytree(made[0], copied)
+    text = (copied / "model.yaml").read_text()
+    assert "low_freq: 20" in text
+    (copied / "model.yaml").write_text(text.replace("low_freq: 20", "low_freq: 40"))
+    with pytest.raises(UserError, match="this teacher hears features of its own.*imlkd methods"):
+        targets = copied / made[1].name
+        train_student(toy_corpus, targets, STUDENT, build_method("at"), tmp_path / "x", "x", tmp_path / "progress")
+    (copied / "model.yaml").unlink()
+    with pytest.raises(UserError, match="holds no teacher, whose stages the method needs"):
+        train_student(toy_corpus, targets, STUDENT, build_method("at"), tmp_path / "x", "x", tmp_path / "progress")
 
 
 def test_methods_differ_in_the_method_only(made: tuple[Path, Path], toy_corpus: Path, tmp_path: Path) -> None:

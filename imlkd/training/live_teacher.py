@@ -1,0 +1,62 @@
+"""The teacher beside the student in stage 4, for methods that need more of it than stage 3 left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from imlkd.distillation.method import Method, Widths
+from imlkd.errors import UserError
+from imlkd.features.fbank import FbankConfig
+from imlkd.models.fbank_model import FbankModel
+from imlkd.models.speaker_model import SpeakerModel, SpeakerOutput
+from imlkd.models.store import DESCRIPTION, load_model
+
+
+class LiveTeacher:
+    """A frozen teacher that hears the student's features.
+
+    :param folder: the teacher's.
+    :raises UserError: when there is no teacher, or it hears features of its own.
+    """
+
+    def __init__(self, folder: Path, fbank: FbankConfig) -> None:
+        if not (folder / DESCRIPTION).is_file():
+            raise UserError(f"{folder}: holds no teacher, whose stages the method needs: keep targets in its folder")
+        model = load_model(folder)
+        if not isinstance(model, FbankModel) or model.fbank != fbank:
+            raise UserError(
+                f"{folder}: this teacher hears features of its own, so its stages cannot be aligned with the student's:"
+                " take a method of logits or embeddings (imlkd methods)"
+            )
+        self.model = model.eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def answer(self, features: Tensor) -> SpeakerOutput:
+        """(B, T, F) -> stages, pooled, embedding."""
+        return self.model.encode(features, torch.full((len(features),), features.shape[1]))
+
+
+@torch.no_grad()
+def widths_of(model: SpeakerModel, features: Tensor) -> Widths:
+    """Channels that ``model`` gives for a few rows (B, T, F); leaves its statistics alone."""
+    training = model.training
+    output = model.eval().encode(features, torch.full((len(features),), features.shape[1]))
+    model.train(training)
+    return Widths.of(output)
+
+
+def prepare_method(
+    method: Method, student: SpeakerModel, teacher: LiveTeacher | None, embedding: int | None, features: Tensor
+) -> None:
+    """Give ``method`` the widths it makes its projections from.
+
+    :param embedding: values of the teacher's embedding where the teacher itself is not at hand.
+    """
+    theirs = Widths(embedding) if embedding is not None else None
+    if teacher is not None:
+        theirs = Widths.of(teacher.answer(features))
+    classes = 0 if student.head is None else len(student.head.speakers)
+    method.prepare(widths_of(student, features), theirs, classes)
