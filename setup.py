@@ -32,6 +32,7 @@ setup(
             "kaldiio>=2.18",
             "captum>=0.9",
         ],
+        "m4a": ["av>=14"],
         "minivox": ["espeakng-loader==0.2.4"],
         "export": ["onnx>=1.17", "onnxscript>=0.5"],
         "dev": [

@@ -44,3 +44,32 @@ def voxceleb(
     known = None if teacher_speakers is None else frozenset(read_speakers(teacher_speakers))
     options = VoxOptions(train, allow_partial, decode_m4a, min_utterances, relocate, known)
     prepare_voxceleb(sources, trials, out, options, expect, click.echo)
+
+
+@corpus.command()
+@click.argument("sources", nargs=-1, required=True, type=PATH)
+@click.argument("out", type=PATH)
+@click.option("--tool", default="auto", show_default=True, help="pyav, ffmpeg, or auto: the first of these there is.")
+@click.option("--sample-rate", default=16000, show_default=True, type=click.IntRange(1), help="Of the FLAC, Hz.")
+@click.option("--max-bad", default="0", show_default=True, metavar="SHARE", help="Bad files to go on without, as 0.1%.")
+@click.option("--verify", is_flag=True, help="Compare checksums of what was converted before.")
+@_NJ
+def convert(
+    sources: tuple[Path, ...], out: Path, tool: str, sample_rate: int, max_bad: str, verify: bool, nj: int
+) -> None:
+    """Convert the m4a files below SOURCES to FLAC below OUT; goes on where it was interrupted."""
+    from imlkd.corpora.convert import convert_m4a
+    from imlkd.corpora.share import share_of
+
+    convert_m4a(sources, out, nj, share_of(max_bad), sample_rate, tool, verify, click.echo)
+
+
+@corpus.command()
+@click.argument("shards", type=PATH)
+@click.argument("out", type=PATH)
+@_NJ
+def unpack(shards: Path, out: Path, nj: int) -> None:
+    """Write the audio files of SHARDS (a folder of .tar, or shard.list) as a tree below OUT."""
+    from imlkd.corpora.shards import unpack_shards
+
+    unpack_shards(shards, out, nj, click.echo)

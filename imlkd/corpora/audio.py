@@ -1,6 +1,6 @@
 """Audio of a data directory: where ``wav.scp`` points to, headers, and samples as float32 in [-1, 1).
 
-Files are read through libsndfile (package soundfile).
+Files are read through libsndfile (package soundfile), m4a through PyAV or ffmpeg.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imlkd.corpora.kaldi_dir import DataDir
+from imlkd.corpora.m4a import M4aProblem, as_wav, is_m4a
 from imlkd.errors import UserError
 
 Samples = npt.NDArray[np.float32]
@@ -187,7 +188,13 @@ def open_audio(source: Source, content: bytes | None = None) -> Iterator[Any]:
     """
     import soundfile
 
-    stream = io.BytesIO(run_pipe(source) if content is None else content) if source.is_pipe else _existing(source)
+    stream: Any
+    if source.is_pipe:
+        stream = io.BytesIO(run_pipe(source) if content is None else content)
+    elif is_m4a(source.value):
+        stream = io.BytesIO(_decoded(source))
+    else:
+        stream = _existing(source)
     try:
         file = soundfile.SoundFile(stream)
     except soundfile.LibsndfileError as error:
@@ -196,6 +203,13 @@ def open_audio(source: Source, content: bytes | None = None) -> Iterator[Any]:
     with file:
         _check_container(file, source)
         yield file
+
+
+def _decoded(source: Source) -> bytes:
+    try:
+        return as_wav(source.value)
+    except M4aProblem as problem:
+        raise AudioProblem(named(source), str(problem), "copy the file again or remove it") from None
 
 
 def _existing(source: Source) -> str:

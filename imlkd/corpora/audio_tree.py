@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -103,7 +103,7 @@ def is_case_blind(folder: Path) -> bool:
             probe.unlink(missing_ok=True)
 
 
-def refuse_case_clash(names: Iterator[str] | list[str], folder: Path) -> None:
+def refuse_case_clash(names: Iterable[str], folder: Path) -> None:
     """Refuse to write ``names`` into a ``folder`` that cannot tell two of them apart.
 
     YouTube's video names differ by letter case alone: on such a file system the second would overwrite the first.

@@ -90,7 +90,7 @@ def gather(
             if not is_id(utterance):
                 row.drop("no name of VoxCeleb's (idNNNNN/VIDEO/NNNNN)", path)
                 continue
-            is_test = speaker_of(utterance) in vox2_test or _below_test(path)
+            is_test = speaker_of(utterance) in vox2_test or below_test(path)
             part = part_of(speaker_of(utterance), is_test)
             _put(gathered.audio, owners, part, utterance, path, row)
         if not row.used and not row.dropped["there as well in a format that is read faster"]:
@@ -130,7 +130,7 @@ def _rank(path: str) -> int:
     return _RANK["|"] if path.endswith("|") else _RANK.get(os.path.splitext(path)[1].lower(), _OTHER)
 
 
-def _below_test(path: str) -> bool:
+def below_test(path: str) -> bool:
     """Whether the nearest folder called dev or test, up to three above the speaker's, is test."""
     parts = path.split("/")
     speaker = next((i for i in range(len(parts) - 1, -1, -1) if is_speaker(parts[i])), 0)
