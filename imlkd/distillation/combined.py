@@ -32,6 +32,10 @@ class Combined(Method):
         self.needs = Needs(*(any(values) for values in zip(*(_flags(m.needs) for m in methods.values()), strict=True)))
         self.aligns = frozenset(owner)
 
+    @property
+    def temperatures(self) -> list[float]:
+        return [tau for method in self._each() for tau in method.temperatures]
+
     def prepare(self, student: Widths, teacher: Widths | None, classes: int) -> None:
         for method in self._each():
             method.prepare(student, teacher, classes)
@@ -74,6 +78,10 @@ class TwoViews(Method):
         super().__init__()
         self.method = method
         self.needs, self.aligns = method.needs, method.aligns
+
+    @property
+    def temperatures(self) -> list[float]:
+        return self.method.temperatures
 
     def prepare(self, student: Widths, teacher: Widths | None, classes: int) -> None:
         self.method.prepare(student, teacher, classes)

@@ -53,6 +53,13 @@ class Method(nn.Module):
     labelled_views = 1
     """How many of the first views the AAM loss counts on, averaged."""
 
+    @property
+    def temperatures(self) -> list[float]:
+        """At which the teacher's posteriors are aligned; empty where they are not."""
+        config = getattr(self, "config", None)
+        single = getattr(config, "temperature", None)
+        return [single] if single is not None else list(getattr(config, "instance_temperatures", []))
+
     def prepare(self, student: Widths, teacher: Widths | None, classes: int) -> None:
         """Make the projections between student and teacher; called once, before the optimiser is."""
 

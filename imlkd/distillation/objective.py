@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from imlkd.config import load_config
 from imlkd.distillation.batch import DistillationBatch, View, split_output
 from imlkd.distillation.combined import Combined
+from imlkd.distillation.diagnosis import diagnose
 from imlkd.distillation.margin import aam_loss
 from imlkd.distillation.method import Method
 from imlkd.distillation.methods.at import At, AtConfig
@@ -99,31 +100,37 @@ def combined_config(names: list[str]) -> type[Any]:
 class Objective(nn.Module):
     """AAM(x) + ramp * sum of the method's terms.
 
-    All views go through the student as one batch, so that they share batch statistics.
+    All views go through the student as one batch, so that they share batch statistics. While ``watching``, a step also
+    leaves in ``diagnosis`` how its terms compare (`distillation/diagnosis.py`).
     """
 
     def __init__(self, method: Method, margin: float, scale: float) -> None:
         super().__init__()
         self.method, self.margin, self.scale = method, margin, scale
+        self.watching = False
+        self.diagnosis: dict[str, float] = {}
 
     def forward(
         self, model: SpeakerModel, batch: DistillationBatch, ramp: float = 1.0
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the loss to minimise and its terms by name (``aam`` first)."""
-        views = self.heard(model, self.method.views(batch, model))
-        labelled = views[: self.method.labelled_views]
-        margins = [aam_loss(_cosines(view.output), batch.labels, self.margin, self.scale) for view in labelled]
-        terms = {"aam": margins[0] if len(margins) == 1 else torch.stack(margins).mean()}
-        for name, term in self.method.terms(batch, views).items():
-            terms[name] = ramp * term
-        return torch.stack(list(terms.values())).sum(), terms
-
-    def heard(self, model: SpeakerModel, inputs: list[Tensor]) -> list[View]:
-        """The student's answer to each of the inputs (B, T, F)."""
+        inputs = self.method.views(batch, model)
         if self.method.needs.input_gradient:
             inputs = [features.detach().requires_grad_() for features in inputs]
         features = torch.cat(inputs)
         output = model(features, torch.full((len(features),), features.shape[1]))
+        views = self._views(inputs, output)
+        labelled = views[: self.method.labelled_views]
+        margins = [aam_loss(_cosines(view.output), batch.labels, self.margin, self.scale) for view in labelled]
+        aam = margins[0] if len(margins) == 1 else torch.stack(margins).mean()
+        own = self.method.terms(batch, views)
+        if self.watching:
+            found = diagnose({"aam": aam, **own}, output.embedding, batch, views[0].logits, self.method.temperatures)
+            self.diagnosis = found
+        terms = {"aam": aam, **{name: ramp * term for name, term in own.items()}}
+        return torch.stack(list(terms.values())).sum(), terms
+
+    def _views(self, inputs: list[Tensor], output: SpeakerOutput) -> list[View]:
         parts = split_output(output, len(inputs[0]))
         return [View(own, part, self.scale * _cosines(part)) for own, part in zip(inputs, parts, strict=True)]
 

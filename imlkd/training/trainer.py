@@ -13,6 +13,7 @@ from torch import nn
 
 from imlkd.config import bounded
 from imlkd.distillation.batch import DistillationBatch
+from imlkd.distillation.diagnosis import warnings
 from imlkd.distillation.objective import Objective
 from imlkd.errors import UserError
 from imlkd.models.speaker_model import SpeakerModel
@@ -60,6 +61,7 @@ class Trainer:
     ) -> None:
         self.config, self.model, self.objective, self.pool = config, model, objective, pool
         self.make_batch, self.folder, self.made_from, self.progress = make_batch, folder, made_from, progress
+        self._warned: set[str] = set()
         self.modules: dict[str, nn.Module] = {"model": model, "objective": objective}
         self.optimizer = torch.optim.AdamW(self._groups(), lr=config.learning_rate)
 
@@ -83,12 +85,21 @@ class Trainer:
                 started = time.perf_counter()
                 means = self._epoch(epoch)
                 seconds += time.perf_counter() - started
-                log.add({"epoch": epoch + 1, "seconds": round(seconds, 2), **means})
+                log.add({"epoch": epoch + 1, "seconds": round(seconds, 2), **means, **self.objective.diagnosis})
                 save_checkpoint(self.folder, self.made_from, epoch + 1, seconds, self.modules, self.optimizer)
                 note = " ".join(f"{name} {value:.3g}" for name, value in means.items())
                 print(f"epoch {epoch + 1}/{config.epochs} {note}", flush=True)
+                self._warn(epoch)
                 progress.update(1, note)
         return seconds
+
+    def _warn(self, epoch: int) -> None:
+        """What is wrong with the terms, when it is new."""
+        for line in warnings(self.objective.diagnosis):
+            subject = line.partition(" is ")[0]
+            if subject not in self._warned:
+                print(f"epoch {epoch + 1}: warning: {line}", flush=True)
+                self._warned.add(subject)
 
     def _epoch(self, epoch: int) -> dict[str, float]:
         config = self.config
@@ -97,6 +108,7 @@ class Trainer:
         sums: dict[str, float] = {}
         for i, chosen in enumerate(batches):
             share = (epoch + i / len(batches)) / config.epochs
+            self.objective.watching = i == 0
             for name, value in self._step(chosen, share).items():
                 sums[name] = sums.get(name, 0.0) + value
         return {name: round(value / len(batches), 5) for name, value in sums.items()}

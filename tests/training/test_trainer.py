@@ -276,3 +276,21 @@ def test_prepare_torch_gives_the_same_numbers() -> None:
     prepare_torch(0, 5)
     assert torch.equal(torch.randn(3), first)
     assert torch.are_deterministic_algorithms_enabled() and torch.get_num_threads() == 1
+
+
+def test_terms_are_compared_once_an_epoch_without_a_trace_in_the_weights(
+    pool: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    method = Imlkd(ImlkdConfig(weight_class=1e-9))
+    watched = trainer(pool(), tmp_path / "watched", method=method)
+    watched.run()
+    entries = log(tmp_path / "watched")
+    assert all({"gradient_aam", "gradient_instance_ii", "agreement", "teacher_posterior"} <= e.keys() for e in entries)
+    assert entries[0]["gradient_aam"] > 0 and 0 < entries[0]["teacher_posterior"] < 1
+    said = capsys.readouterr().out
+    assert said.count("warning: class is dead: ") == said.count("warning: class_ii is dead: ") == 1
+    monkeypatch.setattr("imlkd.distillation.objective.diagnose", lambda *_: {})
+    quiet = trainer(pool(), tmp_path / "quiet", method=Imlkd(ImlkdConfig(weight_class=1e-9)))
+    quiet.run()
+    for (name, value), other in zip(watched.model.state_dict().items(), quiet.model.state_dict().values(), strict=True):
+        assert torch.equal(value, other), name
