@@ -1,58 +1,108 @@
-"""`imlkd compare`: is one system better than another on the same trials?"""
+"""`imlkd compare`: is one system better than others on the same trials?"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from imlkd.cli.layout import say_layout
+from imlkd.cli.measures import choices_of, drawn, measure_options
+
 if TYPE_CHECKING:
-    from imlkd.scoring.compare import Difference
+    from imlkd.scoring.compare import Comparison, Difference
+    from imlkd.scoring.evaluate import Choices
 
 FILE = click.Path(path_type=Path)
 
 
 @click.command(context_settings={"show_default": True, "help_option_names": ["-h", "--help"]})
-@click.argument("first", type=FILE)
-@click.argument("second", type=FILE)
+@click.argument("systems", metavar="FIRST SECOND [...]", nargs=-1, required=True)
 @click.argument("trials_path", metavar="TRIALS", type=FILE)
 @click.option("--utt2spk", multiple=True, type=FILE, required=True, help="Speakers of the utterances; repeatable.")
+@measure_options
 @click.option("--json", "json_path", type=FILE, help="Also write everything as JSON (error rates as fractions).")
 @click.option("--bootstrap", type=click.IntRange(min=1), default=1000, help="Draws of speakers.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the draws.")
 def compare(
-    first: Path, second: Path, trials_path: Path, utt2spk: tuple[Path, ...], json_path: Path | None, bootstrap: int,
-    seed: int,
-) -> None:  # fmt: skip
-    """EER (%) and minDCF of the score files FIRST and SECOND on TRIALS: difference, 95 % interval, p.
+    systems: tuple[str, ...], trials_path: Path, utt2spk: tuple[Path, ...], json_path: Path | None, **options: Any
+) -> None:
+    """EER (%) and normalised DCFs of systems on TRIALS: FIRST minus each other, 95 % interval, p.
 
-    Both systems are measured on the same draws of speakers. Below zero: FIRST has fewer errors.
+    A system is a score file, or those of several seeds of its training, joined by commas (a.1,a.2,a.3). All are
+    measured on the same draws of speakers, a system of several seeds also on draws of them. Below zero: FIRST has
+    fewer errors. With more than two systems p is also given after Holm's correction for all comparisons of a measure.
     """
+    if len(systems) < 2:
+        raise click.UsageError("two score files or more and their trials: FIRST SECOND [...] TRIALS")
     from imlkd.corpora.trials import read_trials
     from imlkd.errors import UserError
     from imlkd.files import atomic_write_text
-    from imlkd.scoring import compare as comparison
-    from imlkd.scoring.evaluate import P_TARGETS, read_scores, read_speakers, speaker_trials
+    from imlkd.scoring.compare import compare_systems
+    from imlkd.scoring.evaluate import read_scores, read_speakers, speaker_trials
 
+    files = [score_files(system) for system in systems]
+    choices = choices_of(**options)
     trials = read_trials(trials_path)
+    say_layout(trials)
     speakers = read_speakers(utt2spk)
-    one, other = (speaker_trials(trials, read_scores(path, trials), speakers) for path in (first, second))
-    result = comparison.compare(one, other, P_TARGETS, bootstrap, seed)
-    if result is None:
+    scores = [[speaker_trials(trials, read_scores(path, trials), speakers) for path in paths] for paths in files]
+    found = compare_systems(scores, choices.costs, choices.draws, choices.seed, choices.interval, choices.llr)
+    if not found:
         raise UserError(f"{trials_path}: no draw of its speakers has target and nontarget trials: raise --bootstrap")
     if json_path:
-        atomic_write_text(json_path, json.dumps(dataclasses.asdict(result), indent=2) + "\n")
-    click.echo(_row("EER", result.eer, 100.0, ".2f", " %"))
-    for p_target, difference in result.min_dcf.items():
-        click.echo(_row(f"minDCF({p_target:g})", difference, 1.0, ".4f", ""))
-    mark = " (fewer than 20: the intervals are a hint only)" if result.few_speakers else ""
-    click.echo(f"intervals     95 %, {result.draws} draws of {result.speakers} speakers{mark}")
+        atomic_write_text(json_path, as_json(files, found, choices))
+    click.echo(table(systems, found, choices.interval))
 
 
-def _row(name: str, found: Difference, scale: float, form: str, unit: str) -> str:
+def score_files(system: str) -> list[Path]:
+    """The score files that one argument names; a file whose own name holds a comma is one file."""
+    from imlkd.errors import UserError
+
+    names = [system] if Path(system).is_file() else system.split(",")
+    if not all(names):
+        raise UserError(f"{system!r}: an empty name between commas: join score files as a.1,a.2,a.3")
+    if len(set(names)) < len(names):
+        raise UserError(f"{system}: a score file twice: each seed of a training counts once")
+    return [Path(name) for name in names]
+
+
+def as_json(files: list[list[Path]], found: list[Comparison], choices: Choices) -> str:
+    """One object: what was compared, and the first system against each other one."""
+    names = [[str(path) for path in paths] for paths in files]
+    shared = ("speakers", "draws", "few_speakers")
+    content: dict[str, Any] = {name: getattr(found[0], name) for name in shared}
+    content |= {"interval": choices.interval, "c_miss": choices.costs.c_miss, "c_fa": choices.costs.c_fa}
+    content |= {"first": names[0], "comparisons": []}
+    for second, comparison in zip(names[1:], found, strict=True):
+        fields = {name: value for name, value in dataclasses.asdict(comparison).items() if name not in shared}
+        content["comparisons"].append({"second": second, **fields})
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+
+def table(systems: tuple[str, ...], found: list[Comparison], interval: str) -> str:
+    """The lines that are printed."""
+    many, lines = len(found) > 1, []
+    for name, one in zip(systems[1:], found, strict=True):
+        if many:
+            lines.append(f"{systems[0]} against {name}")
+        lines.append(_row("EER", one.eer, 100.0, ".2f", " %", many))
+        lines += [_row(f"minDCF({p:g})", found, 1.0, ".4f", "", many) for p, found in one.min_dcf.items()]
+        lines += [_row(f"actDCF({p:g})", found, 1.0, ".4f", "", many) for p, found in one.act_dcf.items()]
+        if one.cllr:
+            lines.append(_row("Cllr", one.cllr, 1.0, ".4f", " bits", many))
+    counts = [found[0].seeds[0], *(one.seeds[1] for one in found)]
+    seeds = f", and of {', '.join(map(str, counts))} seeds" if max(counts) > 1 else ""
+    lines.append(drawn(found[0].draws, f"{found[0].speakers} speakers{seeds}", interval, found[0].few_speakers))
+    if many:
+        lines.append(f"Holm          p corrected for {len(found)} comparisons of each measure")
+    return "\n".join(lines)
+
+
+def _row(name: str, found: Difference, scale: float, form: str, unit: str, many: bool) -> str:
     low, high = scale * found.interval.low, scale * found.interval.high
     values = f"{scale * found.first:{form}} - {scale * found.second:{form}} = {scale * found.difference:+{form}}{unit}"
-    return f"{name:13} {values}  [{low:+{form}}, {high:+{form}}]  p {found.p:.3g}"
+    holm = f"  Holm {found.p_holm:.3g}" if many else ""
+    return f"{name:13} {values}  [{low:+{form}}, {high:+{form}}]  p {found.p:.3g}{holm}"

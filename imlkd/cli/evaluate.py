@@ -8,33 +8,22 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imlkd.cli.layout import say_layout
+from imlkd.cli.measures import bounds, choices_of, drawn, measure_options
 
 if TYPE_CHECKING:
-    from imlkd.scoring.evaluate import Choices, Evaluation, Measure
-    from imlkd.scoring.intervals import Interval
+    from imlkd.scoring.evaluate import Evaluation, Measure
 
 FILE = click.Path(path_type=Path)
-PRIOR = click.FloatRange(min=0, max=1, min_open=True, max_open=True)
-COST = click.FloatRange(min=0, min_open=True)
 
 
 @click.command(context_settings={"show_default": True, "help_option_names": ["-h", "--help"]})
 @click.argument("scores", type=FILE)
 @click.argument("trials_path", metavar="TRIALS", type=FILE)
 @click.option("--utt2spk", multiple=True, type=FILE, help="Speakers of the utterances, for the intervals; repeatable.")
-@click.option(
-    "--p-target", type=PRIOR, multiple=True, default=[0.01, 0.001, 0.05], help="Priors of a target, for DCFs."
-)
-@click.option("--c-miss", type=COST, default=1.0, help="Cost of a missed target.")
-@click.option("--c-fa", type=COST, default=1.0, help="Cost of a false alarm.")
-@click.option("--llr", is_flag=True, help="Scores are natural log-likelihood ratios: actDCF, Cllr and minCllr as well.")
+@measure_options
 @click.option("--json", "json_path", type=FILE, help="Also write everything as JSON (error rates as fractions).")
 @click.option("--eer-input", type=FILE, help="Also write the input of Kaldi's compute-eer: <score> target|nontarget.")
 @click.option("--bootstrap", type=click.IntRange(min=0), default=1000, help="Draws of the intervals; 0: none.")
-@click.option(
-    "--interval", type=click.Choice(["percentile", "bca"]), default="percentile", help="Kind of the intervals."
-)
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the draws.")
 def evaluate(
     scores: Path,
     trials_path: Path,
@@ -62,16 +51,6 @@ def evaluate(
     click.echo(summary(result))
 
 
-def choices_of(
-    p_target: tuple[float, ...], c_miss: float, c_fa: float, llr: bool, bootstrap: int, interval: str, seed: int
-) -> Choices:
-    """What the options ask for; a prior that is given twice counts once."""
-    from imlkd.scoring.evaluate import Choices
-    from imlkd.scoring.metrics import Costs
-
-    return Choices(Costs(tuple(dict.fromkeys(p_target)), c_miss, c_fa), llr, bootstrap, seed, interval)
-
-
 def summary(result: Evaluation) -> str:
     """The table that is printed."""
     from imlkd.scoring.metrics import format_eer_kaldi
@@ -92,18 +71,6 @@ def summary(result: Evaluation) -> str:
     if result.draws:
         lines.append(drawn(result.draws, f"{result.speakers} speakers", result.interval, result.few_speakers))
     return "\n".join(lines)
-
-
-def drawn(draws: int, units: str, interval: str, few_speakers: bool) -> str:
-    """The line that says what the intervals are."""
-    kind = "" if interval == "percentile" else ", BCa"
-    mark = " (fewer than 20: the intervals are a hint only)" if few_speakers else ""
-    return f"intervals     95 %{kind}, {draws} draws of {units}{mark}"
-
-
-def bounds(interval: Interval | None, scale: float, form: str) -> str:
-    """An interval in brackets, two spaces before it; nothing where there is none."""
-    return f"  [{scale * interval.low:{form}}, {scale * interval.high:{form}}]" if interval else ""
 
 
 def _dcf_row(name: str, p_target: float, measure: Measure) -> str:

@@ -9,6 +9,7 @@ pattern recognition systems: the subsets bootstrap" (CVIU 2004). An interval is 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -119,25 +120,34 @@ def percentile_interval(values: Floats, between: str = "linear") -> Interval:
     return Interval(float(low), float(high))
 
 
-def bca_interval(values: Floats, estimate: float, without_one: Floats) -> Interval:
+def bca_interval(values: Floats, estimate: float, *without_one: Floats) -> Interval:
     """Bias-corrected and accelerated: percentiles moved by the draws' bias and by how the spread grows with the value.
 
     The bias is the share of draws below the estimate, ties counted half; the acceleration is the skewness of the
     jackknife (Efron 1987, section 6; Efron & Tibshirani, "An introduction to the bootstrap" 1993, equation 14.15).
 
-    :param values: (draws,); ``without_one``: (units,), the estimates without each unit in turn.
+    :param values: (draws,); ``without_one``: (units,), the estimates without each unit in turn; one array for each
+        sample that is drawn on its own (speakers; the seeds of a system).
     """
     share = float((values < estimate).mean() + (values <= estimate).mean()) / 2.0
     least = 0.5 / len(values)  # all draws on one side: as far as so many draws can tell
     normal = NormalDist()
     bias = normal.inv_cdf(min(max(share, least), 1.0 - least))
-    influence = without_one.mean() - without_one if len(without_one) else np.zeros(1)
-    spread = float((influence**2).sum())
-    acceleration = float((influence**3).sum()) / (6.0 * spread**1.5) if spread else 0.0
+    acceleration = _acceleration(without_one)
     quantile = normal.inv_cdf((1.0 + LEVEL) / 2.0)
     moved = [bias + shift / (1.0 - acceleration * shift) for shift in (bias - quantile, bias + quantile)]
     low, high = np.percentile(values, [100.0 * normal.cdf(one) for one in moved])
     return Interval(float(low), float(high))
+
+
+def _acceleration(without_one: Sequence[Floats]) -> float:
+    """A sixth of the skewness of the influence of all units (Efron 1987, section 7 for several samples)."""
+    cubes = squares = 0.0
+    for left in without_one:
+        influence = (len(left) - 1) / len(left) * (left.mean() - left)
+        cubes += float((influence**3).sum())
+        squares += float((influence**2).sum())
+    return cubes / (6.0 * squares**1.5) if squares else 0.0
 
 
 def draw_rates(trials: SpeakerTrials, p_targets: tuple[float, ...], draws: int, seed: int) -> Floats:

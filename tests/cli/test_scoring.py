@@ -187,20 +187,3 @@ def test_bad_choices_end_in_one_line_and_no_file(
     assert done.returncode == status and message in done.stderr
     assert status == 2 or done.stderr.count("\n") == 1
     assert not (tmp_path / "scores").exists()
-
-
-def test_compare_two_score_files(data: Path, tmp_path: Path) -> None:
-    scores, noisy = tmp_path / "scores", tmp_path / "noisy"
-    score(data, scores)
-    rows = [line.split() for line in scores.read_text().splitlines()]
-    noise = np.random.default_rng(0).normal(0.0, 1.0, len(rows))
-    noisy.write_text("".join(f"{a} {b} {float(s) + n}\n" for (a, b, s), n in zip(rows, noise, strict=True)))
-    command = ("compare", scores, noisy, data / "trials", "--bootstrap", 50, "--json", tmp_path / "c.json")
-    done = imlkd(*command, "--utt2spk", data / "utt2spk")
-    assert (done.returncode, done.stderr) == (0, "")
-    result = json.loads((tmp_path / "c.json").read_text())
-    assert result["eer"]["difference"] == result["eer"]["first"] - result["eer"]["second"] < 0
-    assert list(result["min_dcf"]) == ["0.01", "0.001", "0.05"]
-    assert f"= {100 * result['eer']['difference']:+.2f} %" in done.stdout
-    assert "50 draws of 24 speakers" in done.stdout
-    assert imlkd(*command).returncode == 2  # without speakers there is nothing to draw

@@ -1,12 +1,18 @@
-"""Oracles: trials literally copied as often as their speakers were drawn; systems whose difference is known."""
+"""Oracles: trials literally copied as often as their speakers were drawn, Holm's correction as a closed test, seeds whose
+variance is known, systems whose difference is known."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from imlkd.scoring.compare import compare
-from imlkd.scoring.metrics import eer, min_dcf
+from imlkd.scoring.cllr import cllr
+from imlkd.scoring.compare import Difference, compare, compare_systems, draw_seeds, holm
+from imlkd.scoring.intervals import bca_interval
+from imlkd.scoring.metrics import Costs, act_dcf, eer, min_dcf
 from imlkd.scoring.resampling import SpeakerTrials
 
 
@@ -61,3 +67,94 @@ def test_draws_of_one_speaker_only_have_no_difference() -> None:
     lone = [len(set(np.random.default_rng(seed).choice(2, size=2))) == 1 for seed in range(20)]
     assert 0 < sum(lone) < 20
     assert [compare(two, two, (), draws=1, seed=seed) is None for seed in range(20)] == lone
+
+
+def test_two_way_draws_by_copying_trials() -> None:
+    """Three seeds against two: each draw copies trials by speaker and averages the seeds that it drew."""
+    systems = [[system(seed, 2.0, 8) for seed in (1, 2, 3)], [system(seed, 1.5, 8) for seed in (4, 5)]]
+    costs, prices, draws = Costs((0.05,), 2.0, 1.0), (0.05, 2.0, 1.0), 40
+    spawned = np.random.SeedSequence(5).spawn(2)
+    picks = [draw_seeds(len(runs), draws, own) for runs, own in zip(systems, spawned, strict=True)]
+    assert [one.shape for one in picks] == [(40, 2), (40, 1)] and set(picks[0].ravel()) == {0, 1, 2}
+    generator, gaps = np.random.default_rng(5), []
+    for draw in range(draws):
+        count = np.bincount(generator.choice(np.arange(8), size=8), minlength=8)
+        means = []
+        for runs, chosen in zip(systems, picks, strict=True):
+            values = []
+            for pair in (copies(runs[index], count) for index in chosen[draw]):
+                values.append([eer(*pair)[0], min_dcf(*pair, *prices)[0], act_dcf(*pair, *prices)[0], cllr(*pair)])
+            means.append(np.mean(values, axis=0))
+        gaps.append(means[0] - means[1])
+    (result,) = compare_systems(systems, costs, draws, 5, llr=True)
+    assert result.seeds == (3, 2) and result.cllr is not None
+    found = [result.eer, result.min_dcf[0.05], result.act_dcf[0.05], result.cllr]
+    for one, gap in zip(found, np.array(gaps).T, strict=True):
+        assert [one.interval.low, one.interval.high] == pytest.approx(np.percentile(gap, [2.5, 97.5]), abs=1e-12)
+    expected = [np.mean([cllr(run.target, run.nontarget) for run in runs]) for runs in systems]
+    assert [result.cllr.first, result.cllr.second] == pytest.approx(expected, abs=1e-12)
+
+
+def copies(trials: SpeakerTrials, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Target and nontarget scores, each as often as its speakers' numbers say."""
+    of_nontarget = count[trials.enroll_speaker] * count[trials.test_speaker]
+    return trials.target.repeat(count[trials.target_speaker]), trials.nontarget.repeat(of_nontarget)
+
+
+def test_variance_of_seeds_is_that_of_their_mean() -> None:
+    values = np.random.default_rng(0).normal(size=4)
+    drawn = values[draw_seeds(4, 200_000, np.random.SeedSequence(1))].mean(axis=1)
+    assert drawn.var() == pytest.approx(values.var(ddof=1) / 4, rel=0.02)
+    assert draw_seeds(1, 3, np.random.SeedSequence(1)).tolist() == [[0], [0], [0]]
+
+
+def test_seeds_that_differ_widen_the_interval_and_equal_ones_do_not() -> None:
+    runs = [system(seed, gain) for seed, gain in ((1, 1.0), (2, 2.0), (3, 3.0))]
+    other = [system(9, 2.0)]
+    (single,), (same,) = (compare_systems([one, other], Costs(()), 200) for one in ([runs[1]], [runs[1]] * 3))
+    assert same.eer.interval.low == pytest.approx(single.eer.interval.low, abs=1e-12)
+    assert same.eer.interval.high == pytest.approx(single.eer.interval.high, abs=1e-12)
+    (varied,) = compare_systems([runs, other], Costs(()), 200)
+    width = [one.eer.interval.high - one.eer.interval.low for one in (varied, single)]
+    assert width[0] > 1.3 * width[1]
+
+
+def test_bca_of_a_difference() -> None:
+    first, second, costs = system(1, 2.0), system(2, 1.5), Costs(())
+    (plain,), (bca,) = (compare_systems([[first], [second]], costs, 100, 1, kind) for kind in ("percentile", "bca"))
+    assert (bca.eer.difference, bca.eer.p) == (plain.eer.difference, plain.eer.p)
+    generator = np.random.default_rng(1)
+    drawn = [np.bincount(generator.choice(np.arange(30), size=30), minlength=30) for _ in range(100)]
+    counts = [*drawn, *(1 - np.eye(30, dtype=int))]
+    gaps = np.array([np.subtract(*(eer(*copies(one, count)).value for one in (first, second))) for count in counts])
+    expected = bca_interval(gaps[:100], plain.eer.difference, gaps[100:])
+    assert [bca.eer.interval.low, bca.eer.interval.high] == pytest.approx([expected.low, expected.high], abs=1e-12)
+    (varied,) = compare_systems([[first, system(4, 1.8), system(5, 2.2)], [second]], costs, 50, 1, "bca")
+    assert varied.eer.interval.low < varied.eer.difference < varied.eer.interval.high
+    with pytest.raises(ValueError, match="'basic' is no kind of interval"):
+        compare_systems([[first], [second]], costs, 5, 1, "basic")
+
+
+@given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=6))
+def test_holm_is_the_closed_test_by_bonferroni(p_values: list[float]) -> None:
+    """Adjusted p of one hypothesis: the largest, over all sets that hold it, of Bonferroni's p of the set."""
+    indices = range(len(p_values))
+    sets = [chosen for size in range(1, len(p_values) + 1) for chosen in itertools.combinations(indices, size)]
+    for index, found in enumerate(holm(p_values)):
+        expected = max(min(1.0, len(one) * min(p_values[i] for i in one)) for one in sets if index in one)
+        assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_each_measure_is_corrected_for_its_comparisons() -> None:
+    systems = [[system(seed, gain)] for seed, gain in ((1, 2.0), (2, 1.8), (3, 1.0), (4, 2.1))]
+    found = compare_systems(systems, Costs((0.05, 0.5)), 100, llr=True)
+    columns: list[list[Difference | None]] = [[one.eer for one in found], [one.cllr for one in found]]
+    columns += [[one.min_dcf[prior] for one in found] for prior in (0.05, 0.5)]
+    columns += [[one.act_dcf[prior] for one in found] for prior in (0.05, 0.5)]
+    for column in columns:
+        differences = [one for one in column if one]
+        assert len(differences) == 3
+        assert [one.p_holm for one in differences] == holm([one.p for one in differences])
+    assert any(one.eer.p_holm > one.eer.p for one in found)
+    alone = compare(systems[0][0], systems[2][0], (0.05,), 100)
+    assert alone is not None and alone.eer.p_holm == alone.eer.p == found[1].eer.p
