@@ -1,4 +1,4 @@
-"""Oracles: trials literally copied as often as their speakers were drawn, Holm's correction as a closed test, seeds whose
+"""Oracles: trials copied as often as their speakers were drawn, Holm's correction as a closed test, seeds whose
 variance is known, systems whose difference is known."""
 
 import itertools
