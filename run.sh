@@ -50,7 +50,8 @@ Corpus
   --voxceleb-options 'O V ...'  further options of egs/voxceleb/prepare.sh, e.g. '--allow-partial true --convert-to DIR'
   --allow-pipes true|false   run commands that wav.scp holds                 (default: $allow_pipes)
 Models
-  --teacher own|resemblyzer  train one here, or import a published one       (default: $teacher)
+  --teacher NAME             own: train one here; resemblyzer: import the published one; speechbrain:DIR, wespeaker:DIR,
+                             3dspeaker:FILE: import these weights              (default: $teacher)
   --teacher-weights FILE     weights of the published one   (default: those of its installed package)
   --teacher-speakers FILE    whom an imported teacher was trained on, one a line: test sets with them are refused
   --methods NAME[,NAME...]   of imlkd methods; NAME+NAME together            (default: $methods)
@@ -105,6 +106,9 @@ command_line+=${calibrate:+ --calibrate $calibrate}
 log() { echo "$(date '+%H:%M:%S') $*"; }
 wanted() { at="stage $1" && [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
 
+case $teacher in  # KIND:PATH names both
+  *:*) teacher_weights=${teacher#*:}; teacher=${teacher%%:*} ;;
+esac
 student_set="${student_model:+model=$student_model }$student_set"
 
 imlkd recipe check --corpus "$corpus" --stage "$stage" --stop-stage "$stop_stage" --nj "$nj" \

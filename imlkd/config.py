@@ -36,6 +36,11 @@ def chosen(default: str | int, choices: tuple[str | int, ...], help: str = "") -
     return dataclasses.field(default=default, metadata={"choices": choices, "help": help})
 
 
+def switch(default: bool, help: str = "") -> Any:
+    """A dataclass field that is true or false."""
+    return dataclasses.field(default=default, metadata={"choices": (True, False), "help": help})
+
+
 def variant(classes: typing.Mapping[str, type[Any]], by: str) -> Any:
     """A section whose dataclass is chosen by the key ``by`` beside it, the first one by default."""
     return dataclasses.field(default_factory=next(iter(classes.values())), metadata={"variants": classes, "by": by})

@@ -14,6 +14,7 @@ from imlkd.files import make_dir, os_errors
 from imlkd.kaldi_io import read_table
 
 LAST_STAGE = 7
+TEACHERS_IN_FILES = ("speechbrain", "wespeaker", "3dspeaker")
 CORPORA = ("minivox", "kaldi", "voxceleb")
 BACKENDS = ("cosine", "plda")
 SCORE_NORMS = ("none", "z", "t", "s", "as")
@@ -69,8 +70,10 @@ def check_belongings(corpus: str, own_data: str, voxceleb: str, teacher: str, we
         raise UserError(f"--voxceleb1, --voxceleb-trials, ...: given, but --corpus is {corpus}: add --corpus voxceleb")
     if weights and teacher == "own":
         raise UserError(f"--teacher-weights {weights}: given, but --teacher is own: name the teacher they belong to")
-    if weights and not Path(weights).is_file():
+    if weights and not Path(weights).exists():
         raise UserError(f"{weights}: no such file: mend --teacher-weights")
+    if teacher in TEACHERS_IN_FILES and not weights:
+        raise UserError(f"--teacher {teacher}: its weights are not given: write --teacher {teacher}:PATH")
 
 
 def check_folders(conf: Path, outputs: list[Path]) -> None:

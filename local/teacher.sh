@@ -9,8 +9,8 @@ conf=egs/minivox/conf
 allow_pipes=false
 force=false
 help_message="Usage: $0 [options] <data-dir> <teacher-dir>
-  --teacher own|resemblyzer  (default: $teacher)
-  --weights FILE             of the published teacher (default: those of its installed package)
+  --teacher NAME             own, resemblyzer, speechbrain, wespeaker or 3dspeaker (default: $teacher)
+  --weights PATH             of the published teacher (default: those of its installed package)
   --conf DIR                 holds teacher.yaml and head.yaml (default: $conf)
   --cmd CMD                  job runner (default: $cmd)
   --allow-pipes true|false   run commands in wav.scp (default: $allow_pipes)
@@ -30,7 +30,7 @@ if [ "$teacher" = own ]; then
   made_from=(--from "$conf/teacher.yaml" --code imlkd.training.teacher)
   work=(train-teacher "$data" "$dir" --config "$conf/teacher.yaml")
 else
-  [ -n "$weights" ] || local/install_"$teacher".sh
+  [ -n "$weights" ] || [ ! -f local/install_"$teacher".sh ] || local/install_"$teacher".sh
   made_from=(--from "$conf/head.yaml" --code imlkd.training.imported_teacher)
   work=(import-teacher "$teacher" "$data" "$dir" --config "$conf/head.yaml" --threads 0)
   [ -z "$weights" ] || { made_from+=(--from "$weights"); work+=(--weights "$weights"); }

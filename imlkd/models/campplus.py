@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from imlkd.config import bounded, chosen
 from imlkd.errors import UserError
-from imlkd.features.fbank import FbankConfig
+from imlkd.features.frontends import FbankSettings
 from imlkd.models.fbank_model import FbankModel
 from imlkd.models.layers import Valid, sample_statistics
 from imlkd.models.resnet import BasicBlock
@@ -34,6 +34,7 @@ class CampPlusConfig:
     bottleneck: int = bounded(4, low=1, high=16, help="channels inside a dense layer, in units of growth")
     layers: list[int] = bounded([12, 24, 16], low=1, high=64, help="dense layers of the three blocks")
     embedding_dim: int = bounded(512, low=2, high=4096, help="values of an embedding")
+    floor: float = bounded(1e-7, low=1e-12, high=1.0, help="added to the variances that are pooled")
     normalize: str = chosen("level", ("level", "mean", "none"), help="what is taken from the log-mel frames")
 
     def check(self) -> None:
@@ -122,10 +123,10 @@ class DenseBlock(nn.Module):
 class CampPlus(FbankModel):
     """Log mel (B, T, F) -> embedding (B, D). Stages: front, 10 ms a frame; first layer and three blocks, 20 ms."""
 
-    def __init__(self, config: CampPlusConfig, fbank: FbankConfig) -> None:
+    def __init__(self, config: CampPlusConfig, fbank: FbankSettings) -> None:
         config.check()
         super().__init__(config, fbank)
-        self.config = config
+        self.config, self.floor = config, config.floor
         self.front = Front(config.front)
         bands = -(-fbank.num_mel_bins // 8)
         self.first = nn.Sequential(
@@ -150,5 +151,5 @@ class CampPlus(FbankModel):
         stages.append(torch.relu(self.first(stages[0])) * valid.mask)
         for block in self.blocks:
             stages.append(block(stages[-1], valid))
-        pooled = sample_statistics(torch.relu(self.norm(stages[-1])), valid.mask)
+        pooled = sample_statistics(torch.relu(self.norm(stages[-1])), valid.mask, self.floor)
         return SpeakerOutput(stages, pooled, self.segment(pooled), None)

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from imlkd.config import bounded, chosen
+from imlkd.config import bounded, chosen, switch
 from imlkd.errors import UserError
-from imlkd.features.fbank import FbankConfig
+from imlkd.features.frontends import FbankSettings
 from imlkd.models.fbank_model import FbankModel
 from imlkd.models.layers import AttentivePooling, FrameLayer, Valid
 from imlkd.models.speaker_model import SpeakerOutput
@@ -32,6 +32,8 @@ class EcapaConfig:
     scale: int = bounded(8, low=2, high=64, help="parts that a Res2 layer splits its channels into")
     squeeze: int = bounded(128, low=1, high=4096, help="channels inside squeeze-excitation")
     attention: int = bounded(128, low=1, high=4096, help="channels inside the attentive pooling")
+    context: bool = switch(True, help="the pooling's attention sees the utterance's mean and deviation")
+    rectified: bool = switch(True, help="ReLU and batch norm before the attention's tanh")
     embedding_dim: int = bounded(192, low=2, high=4096, help="values of an embedding")
     padding: str = chosen("zeros", ("zeros", "reflect"), help="frames before the first and behind the last one")
     normalize: str = chosen("level", ("level", "mean", "none"), help="what is taken from the log-mel frames")
@@ -92,7 +94,7 @@ class SeRes2Block(nn.Module):
 class Ecapa(FbankModel):
     """Log mel (B, T, F) -> embedding (B, D). Stages, 10 ms a frame: first layer, three blocks, aggregation."""
 
-    def __init__(self, config: EcapaConfig, fbank: FbankConfig) -> None:
+    def __init__(self, config: EcapaConfig, fbank: FbankSettings) -> None:
         config.check()
         super().__init__(config, fbank)
         self.config = config
@@ -100,7 +102,7 @@ class Ecapa(FbankModel):
         self.first = FrameLayer(fbank.num_mel_bins, width, 5, 1, config.padding)
         self.blocks = nn.ModuleList(SeRes2Block(config, dilation) for dilation in DILATIONS)
         self.aggregation = FrameLayer(len(DILATIONS) * width, wide, 1, 1, config.padding)
-        self.pooling = AttentivePooling(wide, config.attention, context=True, rectified=True)
+        self.pooling = AttentivePooling(wide, config.attention, config.context, config.rectified)
         self.norm = nn.BatchNorm1d(2 * wide)
         self.segment = nn.Linear(2 * wide, config.embedding_dim)
 

@@ -1,4 +1,4 @@
-"""What the networks trained here share: Kaldi's log mel in front, the level or the mean frame taken from it."""
+"""What the networks on mel bands share: a front-end, and the level or the mean frame taken from its output."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from imlkd.features.fbank import FbankConfig, LogMel
+from imlkd.features.frontends import FbankSettings, build_frontend
 from imlkd.models.layers import Normalization, Valid
 from imlkd.models.speaker_model import SpeakerModel, mask_of
 
@@ -24,17 +24,20 @@ class NetworkConfig(Protocol):
 
 
 class FbankModel(SpeakerModel):
-    """A network on log mel with settings ``config``."""
+    """A network on mel bands with settings ``config``."""
 
     config: Any  # of its own class in each network
 
-    def __init__(self, config: NetworkConfig, fbank: FbankConfig) -> None:
-        super().__init__(LogMel(fbank), config.embedding_dim)
+    def __init__(self, config: NetworkConfig, fbank: FbankSettings) -> None:
+        super().__init__(build_frontend(fbank), config.embedding_dim)
         self.fbank = fbank
         self.normalization = Normalization(config.normalize, fbank.num_mel_bins)
 
     def normalized(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Valid]:
         """(B, T, F), (B,) -> normalised (B, F, T), zero behind each row's end, and what is valid of it."""
         lengths = lengths.to(features.device)
+        edge = getattr(self.frontend, "edge", 0)
+        if edge:
+            features, lengths = features[:, edge:-edge], lengths - 2 * edge
         mask = mask_of(lengths, features.shape[1])[:, :, None].to(features.dtype)
         return (self.normalization(features, mask) * mask).transpose(1, 2), Valid(lengths, mask.transpose(1, 2))

@@ -59,19 +59,21 @@ def pooled_statistics(frames: Tensor, mask: Tensor) -> Tensor:
     return torch.cat([mean, (variance + 1e-5).sqrt()], dim=1)
 
 
-def sample_statistics(frames: Tensor, mask: Tensor) -> Tensor:
-    """As :func:`pooled_statistics`, but the variance of a sample (divided by one less than the frames), floor 1e-7."""
+def sample_statistics(frames: Tensor, mask: Tensor, floor: float = 1e-7) -> Tensor:
+    """As :func:`pooled_statistics`, but the variance of a sample (divided by one less than the frames)."""
     count = mask.sum(2)
     mean = (frames * mask).sum(2) / count
     variance = (((frames - mean[:, :, None]) * mask) ** 2).sum(2) / (count - 1).clamp(min=1)
-    return torch.cat([mean, (variance + 1e-7).sqrt()], dim=1)
+    return torch.cat([mean, (variance + floor).sqrt()], dim=1)
 
 
-def weighted_statistics(frames: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+def weighted_statistics(
+    frames: Tensor, weights: Tensor, floor: float = VARIANCE_FLOOR
+) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation (B, C) of (B, C, T) under weights (B, C or 1, T) that sum to 1 over time."""
     mean = (frames * weights).sum(2)
     variance = ((frames - mean[:, :, None]).square() * weights).sum(2)
-    return mean, variance.clamp(min=VARIANCE_FLOOR).sqrt()
+    return mean, variance.clamp(min=floor).sqrt()
 
 
 def reflected(frames: Tensor, lengths: Tensor, pad: int) -> Tensor:
@@ -124,12 +126,14 @@ class AttentivePooling(nn.Module):
     Okabe, Koshinaka, Shinoda, Interspeech 2018, section 3; per channel, and seeing the utterance's own statistics
     (``context``), as in ECAPA-TDNN (Interspeech 2020, 3.1).
 
-    :param rectified: ReLU and batch norm before the tanh, as in SpeechBrain's network.
+    :param rectified: ReLU and batch norm before the tanh, and the biased deviation as context, as in SpeechBrain's
+        network; else neither, and that of a sample, as in wespeaker's.
     """
 
     def __init__(self, channels: int, inner: int, context: bool, rectified: bool) -> None:
         super().__init__()
         self.context = context
+        self.floor = VARIANCE_FLOOR if rectified else 1e-7
         inputs = 3 * channels if context else channels
         self.hidden = FrameLayer(inputs, inner) if rectified else nn.Conv1d(inputs, inner, 1)
         self.weights = nn.Conv1d(inner, channels, 1)
@@ -138,8 +142,14 @@ class AttentivePooling(nn.Module):
         """(B, C, T) -> (B, 2C)."""
         seen = frames
         if self.context:
-            own = weighted_statistics(frames, valid.mask / valid.mask.sum(2, keepdim=True))
+            own = self.own(frames, valid)
             seen = torch.cat([frames, *(statistic[:, :, None].expand_as(frames) for statistic in own)], dim=1)
         hidden = self.hidden(seen, valid) if isinstance(self.hidden, FrameLayer) else self.hidden(seen)
         scores = self.weights(torch.tanh(hidden)).masked_fill(valid.mask == 0, float("-inf"))
-        return torch.cat(weighted_statistics(frames, scores.softmax(dim=2)), dim=1)
+        return torch.cat(weighted_statistics(frames, scores.softmax(dim=2), self.floor), dim=1)
+
+    def own(self, frames: Tensor, valid: Valid) -> tuple[Tensor, ...]:
+        """Mean and deviation (B, C) of each row."""
+        if isinstance(self.hidden, FrameLayer):
+            return weighted_statistics(frames, valid.mask / valid.mask.sum(2, keepdim=True))
+        return sample_statistics(frames, valid.mask).chunk(2, dim=1)

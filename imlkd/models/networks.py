@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from imlkd.features.fbank import FbankConfig
+from imlkd.features.frontends import FbankSettings
 from imlkd.models.campplus import CampPlus, CampPlusConfig
 from imlkd.models.ecapa import Ecapa, EcapaConfig
 from imlkd.models.fbank_model import FbankModel
@@ -39,7 +39,7 @@ CONFIGS: Mapping[str, type[Any]] = {
 }
 
 
-def build_network(config: NetworkSettings, fbank: FbankConfig) -> FbankModel:
+def build_network(config: NetworkSettings, fbank: FbankSettings) -> FbankModel:
     """The network that ``config`` describes, with weights drawn from torch's generator.
 
     :raises UserError: when its values do not go together.

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from imlkd.config import bounded, chosen
 from imlkd.errors import UserError
-from imlkd.features.fbank import FbankConfig
+from imlkd.features.frontends import FbankSettings
 from imlkd.models.fbank_model import FbankModel
 from imlkd.models.layers import Valid, weighted_statistics
 from imlkd.models.speaker_model import SpeakerOutput
@@ -92,7 +92,7 @@ class TwoStepBlock(nn.Module):
 class NextTdnn(FbankModel):
     """Log mel (B, T, F) -> embedding (B, D). Stages, 10 ms a frame: first layer, three stages, aggregation."""
 
-    def __init__(self, config: NextTdnnConfig, fbank: FbankConfig) -> None:
+    def __init__(self, config: NextTdnnConfig, fbank: FbankSettings) -> None:
         config.check()
         super().__init__(config, fbank)
         self.config = config

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from imlkd.config import bounded, chosen
 from imlkd.errors import UserError
-from imlkd.features.fbank import FbankConfig
+from imlkd.features.frontends import FbankSettings
 from imlkd.models.fbank_model import FbankModel
 from imlkd.models.layers import AttentivePooling, Valid
 from imlkd.models.speaker_model import SpeakerOutput
@@ -188,7 +188,7 @@ def as_map(frames: Tensor, bands: int) -> Tensor:
 class Redimnet(FbankModel):
     """Log mel (B, T, F) -> embedding (B, D). Stages, 10 ms a frame: first layer, five stages."""
 
-    def __init__(self, config: RedimnetConfig, fbank: FbankConfig) -> None:
+    def __init__(self, config: RedimnetConfig, fbank: FbankSettings) -> None:
         super().__init__(config, fbank)
         self.config = config
         folded = math.prod(stride for stride, *_ in STAGES)

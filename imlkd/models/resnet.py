@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from imlkd.config import bounded, chosen
-from imlkd.features.fbank import FbankConfig
+from imlkd.features.frontends import FbankSettings
 from imlkd.models.fbank_model import FbankModel
 from imlkd.models.layers import Valid, sample_statistics
 from imlkd.models.speaker_model import SpeakerOutput
@@ -28,6 +28,7 @@ class ResnetConfig:
     width: int = bounded(16, low=2, high=256, help="channels of the first stage, doubled at each further one")
     depth: int = chosen(18, tuple(BLOCKS), help="layers with weights")
     embedding_dim: int = bounded(256, low=2, high=4096, help="values of an embedding")
+    floor: float = bounded(1e-7, low=1e-12, high=1.0, help="added to the variances that are pooled")
     normalize: str = chosen("level", ("level", "mean", "none"), help="what is taken from the log-mel frames")
 
 
@@ -61,9 +62,9 @@ class BasicBlock(nn.Module):
 class Resnet(FbankModel):
     """Log mel (B, T, F) -> embedding (B, D). Stages: four of (B, channels x bands, T), 10, 20, 40 and 80 ms a frame."""
 
-    def __init__(self, config: ResnetConfig, fbank: FbankConfig) -> None:
+    def __init__(self, config: ResnetConfig, fbank: FbankSettings) -> None:
         super().__init__(config, fbank)
-        self.config = config
+        self.config, self.floor = config, config.floor
         self.first = nn.Sequential(nn.Conv2d(1, config.width, 3, 1, 1, bias=False), nn.BatchNorm2d(config.width))
         self.stages = nn.ModuleList()
         inputs = config.width
@@ -87,5 +88,5 @@ class Resnet(FbankModel):
                 valid = valid.every(block.stride[1])
                 maps = block(maps, valid)
             stages.append(maps.flatten(1, 2))
-        pooled = sample_statistics(stages[-1], valid.mask)
+        pooled = sample_statistics(stages[-1], valid.mask, self.floor)
         return SpeakerOutput(stages, pooled, self.segment(pooled), None)

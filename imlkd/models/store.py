@@ -14,13 +14,14 @@ from torch import nn
 
 from imlkd.config import load_config
 from imlkd.errors import UserError
-from imlkd.features.fbank import FbankConfig
+from imlkd.features.frontends import FRONTENDS, frontend_name
 from imlkd.files import atomic_open, atomic_write_text
 from imlkd.models.fbank_model import FbankModel
 from imlkd.models.ge2e import Ge2e
 from imlkd.models.networks import CONFIGS, NETWORKS, name_of
 from imlkd.models.speaker_model import CosineHead, SpeakerModel
 
+USUAL = "log-mel"  # the front-end that model.yaml need not name
 WEIGHTS, DESCRIPTION, SPEAKERS = "final.pt", "model.yaml", "speakers"
 
 
@@ -36,8 +37,11 @@ def save_model(model: SpeakerModel, folder: Path | str) -> None:
 def describe(model: SpeakerModel) -> dict[str, Any]:
     """The architecture and its settings, as plain values."""
     if isinstance(model, FbankModel):
+        frontend = frontend_name(model.fbank)
+        told = {} if frontend == USUAL else {"frontend": frontend}
         return {
             "architecture": name_of(model.config),
+            **told,
             "network": asdict(model.config),
             "fbank": asdict(model.fbank),
         }
@@ -60,8 +64,11 @@ def build_model(folder: Path) -> SpeakerModel:
         return Ge2e()
     if architecture not in NETWORKS:
         raise UserError(f"{path}: unknown architecture {architecture!r}: expected {', '.join(NETWORKS)} or ge2e")
-    keys = [("architecture", str), ("network", CONFIGS[architecture]), ("fbank", FbankConfig)]
-    whole: Any = load_config(make_dataclass("Description", keys), path)
+    frontend = description.get("frontend", USUAL)
+    if frontend not in FRONTENDS:
+        raise UserError(f"{path}: unknown frontend {frontend!r}: expected {', '.join(FRONTENDS)}")
+    keys = [("architecture", str), ("network", CONFIGS[architecture]), ("fbank", FRONTENDS[frontend][0])]
+    whole: Any = load_config(make_dataclass("Description", [*keys, ("frontend", str, USUAL)]), path)
     model: SpeakerModel = NETWORKS[architecture](whole.network, whole.fbank)
     return model
 

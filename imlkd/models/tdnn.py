@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from imlkd.config import bounded, chosen
-from imlkd.features.fbank import FbankConfig
+from imlkd.features.frontends import FbankSettings
 from imlkd.models.fbank_model import FbankModel
 from imlkd.models.layers import pooled_statistics
 from imlkd.models.speaker_model import SpeakerOutput
@@ -42,7 +42,7 @@ class ResidualBlock(nn.Module):
 class Tdnn(FbankModel):
     """Log-mel (B, T, F) -> embedding (B, D); 20 ms a frame after the first layer."""
 
-    def __init__(self, config: TdnnConfig, fbank: FbankConfig) -> None:
+    def __init__(self, config: TdnnConfig, fbank: FbankSettings) -> None:
         super().__init__(config, fbank)
         self.config = config
         width = config.width

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from imlkd.config import bounded, chosen
 from imlkd.errors import UserError
-from imlkd.features.fbank import FbankConfig
+from imlkd.features.frontends import FbankSettings
 from imlkd.models.fbank_model import FbankModel
 from imlkd.models.layers import PADDINGS, FrameLayer, sample_statistics
 from imlkd.models.speaker_model import SpeakerOutput
@@ -29,6 +29,7 @@ class XvectorConfig:
     segment_layers: int = bounded(1, low=1, high=2, help="layers after the pooling; the last gives the embedding")
     embedding_dim: int = bounded(256, low=2, high=4096, help="values of an embedding")
     slope: float = bounded(0.0, low=0.0, high=0.99, help="of the ReLU below zero")
+    floor: float = bounded(1e-7, low=1e-12, high=1.0, help="added to the variances that are pooled")
     padding: str = chosen("zeros", PADDINGS, help="frames before the first and behind the last one")
     normalize: str = chosen("level", ("level", "mean", "none"), help="what is taken from the log-mel frames")
 
@@ -36,9 +37,9 @@ class XvectorConfig:
 class Xvector(FbankModel):
     """Log mel (B, T, F) -> embedding (B, D). Stages, 10 ms a frame: the five frame layers."""
 
-    def __init__(self, config: XvectorConfig, fbank: FbankConfig) -> None:
+    def __init__(self, config: XvectorConfig, fbank: FbankSettings) -> None:
         super().__init__(config, fbank)
-        self.config = config
+        self.config, self.floor = config, config.floor
         widths = [fbank.num_mel_bins, *[config.width] * 4, config.wide]
         self.layers = nn.ModuleList(
             FrameLayer(inputs, outputs, kernel, dilation, config.padding, config.slope)
@@ -65,5 +66,5 @@ class Xvector(FbankModel):
             frames = layer(frames, valid)
             valid = layer.after(valid)
             stages.append(frames)
-        pooled = sample_statistics(frames, valid.mask)
+        pooled = sample_statistics(frames, valid.mask, self.floor)
         return SpeakerOutput(stages, pooled, self.second(self.segment(pooled)), None)

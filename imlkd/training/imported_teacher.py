@@ -14,22 +14,42 @@ from imlkd.features.speech import SpeechReader
 from imlkd.files import atomic_write_text, make_dir
 from imlkd.models.ge2e import load_ge2e
 from imlkd.models.speaker_model import SpeakerModel
+from imlkd.models.speechbrain import load_speechbrain
 from imlkd.models.store import save_model
+from imlkd.models.wespeaker import load_campplus_of_3dspeaker, load_wespeaker
 from imlkd.progress import Progress
 from imlkd.training.head import POOR_ACCURACY, HeadConfig, embed_segments, fit_head
 from imlkd.training.pool import grid_of, speakers_of
 
 PUBLISHED: Mapping[str, Callable[[Path | None], SpeakerModel]] = {"resemblyzer": load_ge2e}
+FROM_FILES: Mapping[str, Callable[[Path], SpeakerModel]] = {
+    "speechbrain": load_speechbrain,
+    "wespeaker": load_wespeaker,
+    "3dspeaker": load_campplus_of_3dspeaker,
+}
 OWN = "own"
 
 
 def check_teacher_name(name: str) -> None:
     """UserError for a teacher that is neither one's own nor published."""
-    known = [OWN, *PUBLISHED]
+    known = [OWN, *PUBLISHED, *FROM_FILES]
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else f"known teachers: {', '.join(known)}"
         raise UserError(f"unknown teacher {name!r}: {hint}")
+
+
+def load_teacher(name: str, weights: Path | None) -> SpeakerModel:
+    """The network of a published teacher, or of one in files at ``weights``, without its head.
+
+    :raises UserError: for an unknown name, missing or damaged weights.
+    """
+    check_teacher_name(name)
+    if name in PUBLISHED:
+        return PUBLISHED[name](weights)
+    if weights is None:
+        raise UserError(f"teacher {name}: no weights: give {name}:PATH, the file or folder that holds them")
+    return FROM_FILES[name](weights)
 
 
 def import_teacher(
@@ -46,10 +66,9 @@ def import_teacher(
 
     :raises UserError: for an unknown name, missing or damaged weights.
     """
-    check_teacher_name(name)
     torch.manual_seed(config.seed)
     torch.set_num_threads(threads or torch.get_num_threads())
-    model = PUBLISHED[name](weights)
+    model = load_teacher(name, weights)
     make_dir(folder)
     save_config(config, folder / "config.yaml")
     segments = grid_of(data_dir, config.segments)

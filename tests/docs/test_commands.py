@@ -159,6 +159,11 @@ def test_every_key_stands_in_config_md_as_it_is() -> None:
                make_config.keys_of(make_config.config_classes()[name]))
 
 
+def test_sizes_and_keys_in_models_md_are_those_of_the_code() -> None:
+    page = (ROOT / "docs/models.md").read_text(encoding="utf-8")
+    assert load(ROOT / "docs/make_models.py").filled(page) == page, "run docs/make_models.py"
+
+
 def test_every_configuration_file_of_a_recipe_is_read_without_complaint() -> None:
     classes = load(ROOT / "docs/make_config.py").config_classes()
     files = sorted(ROOT.glob("egs/*/conf*/*.yaml"))

@@ -9,9 +9,13 @@ import imlkd.training.imported_teacher as imported
 from imlkd.config import load_config
 from imlkd.errors import UserError
 from imlkd.features.segments import SegmentsConfig
+from imlkd.features.teacher_fbanks import SnippedFbankConfig
 from imlkd.models.ge2e import Ge2e
+from imlkd.models.networks import build_network
+from imlkd.models.resnet import Resnet, ResnetConfig
 from imlkd.models.speaker_model import SpeakerModel
 from imlkd.models.store import load_model
+from imlkd.recipe import TEACHERS_IN_FILES
 from imlkd.training.head import HeadConfig
 from imlkd.training.imported_teacher import import_teacher
 
@@ -53,6 +57,27 @@ def test_a_poor_head_is_warned_of(
     import_teacher("resemblyzer", None, toy_corpus, CONFIG, tmp_path, tmp_path / "progress", threads=1)
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith("head: ") and said[1] == f"warning: {said[0]}; label-level methods stand on this head"
+
+
+def test_a_teacher_in_files(toy_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Network and front-end as they were read, with a head for our speakers; the same answers after the disk."""
+    torch.manual_seed(0)
+    config, fbank = ResnetConfig(width=4, depth=10, embedding_dim=5), SnippedFbankConfig(num_mel_bins=24)
+    model = build_network(config, fbank).eval().requires_grad_(False)
+    monkeypatch.setitem(imported.FROM_FILES, "wespeaker", lambda path: model)  # type: ignore[arg-type]
+    import_teacher("wespeaker", tmp_path, toy_corpus, CONFIG, tmp_path / "out", tmp_path / "progress", threads=1)
+    found = load_model(tmp_path / "out")
+    assert isinstance(found, Resnet) and (found.config, found.fbank) == (config, fbank)
+    assert found.head is not None and found.head.speakers == ["s0", "s1", "s2", "s3"]
+    waveform = torch.randn(16000)
+    assert torch.equal(found.embed(waveform), model.embed(waveform))
+
+
+def test_teachers_in_files_are_those_that_run_sh_knows_and_need_a_path() -> None:
+    assert tuple(imported.FROM_FILES) == TEACHERS_IN_FILES
+    for name in TEACHERS_IN_FILES:
+        with pytest.raises(UserError, match=f"teacher {name}: no weights: give {name}:PATH"):
+            imported.load_teacher(name, None)
 
 
 def test_unknown_names_and_missing_weights(toy_corpus: Path, tmp_path: Path) -> None:
