@@ -23,8 +23,7 @@ How to use it::
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -33,6 +32,7 @@ from torch import Tensor
 
 from imlkd.attribution.baselines import Baseline, mean_frame
 from imlkd.attribution.convergence import SMALLEST_CHANGE, Convergence
+from imlkd.attribution.gradients import Agreement, TeacherFunction
 from imlkd.attribution.integration_config import IntegrationConfig
 from imlkd.attribution.memory import (
     SHARE_OF_FREE,
@@ -94,9 +94,9 @@ class Attribution:
 class _Window:
     """Utterances side by side, padded to the longest, sorted by length."""
 
-    start: Tensor  # (B, T, F) coordinates of the baselines
-    step: Tensor  # (B, T, F) from there to the inputs
-    ends: tuple[Tensor, Tensor]  # features of input and baseline
+    features: Tensor  # (B, T, F)
+    baselines: Tensor  # (B, T, F)
+    ends: tuple[Tensor, Tensor]  # the path's coordinates of baselines and features
     lengths: Tensor  # (B,)
     targets: Tensor  # (B,) or (B, D)
 
@@ -111,21 +111,23 @@ class IntegratedGradients:
         quantity: Quantity | None = None,
         baseline: Baseline = mean_frame,
     ) -> None:
-        """``model`` is put in evaluation mode and its parameters are frozen.
+        """A folded and frozen copy of ``model`` is explained; without ``fold`` the model itself is frozen.
 
         :raises UserError: when the configuration cannot work.
         """
         self.config = config or IntegrationConfig()
         self.config.check()
-        self.model = model.eval().requires_grad_(False)
+        self.model = model
         self.quantity = quantity or TargetCosine()
+        self.function = TeacherFunction(model, self.quantity, self.config.fold, self.config.compile)
         self.baseline = baseline
         self.path = Path(self.config.path)
         self.ladder = ladder(self.config.rule, self.config.nodes, self.config.max_nodes, self.config.power)
         self.convergence = Convergence(self.config.tolerance, self.config.policy, self.config.max_failing)
         self.rows = self.config.rows
-        parameter = next(model.parameters(), torch.zeros(()))
-        self.device = parameter.device
+        self.agreement: Agreement | None = None  # of bf16 with fp32, once it is measured
+        self.device = next(model.parameters(), torch.zeros(())).device
+        self._half = {"auto": None, "float32": False, "bfloat16": True}[self.config.precision]
         self._measured, self._bytes_a_frame, self._budget = 0, 0.0, 0
         self._weights = torch.from_numpy(self.ladder.weights)
 
@@ -135,33 +137,57 @@ class IntegratedGradients:
         :raises UserError: for an utterance that cannot be explained, naming it, and for too small a memory budget.
         """
         waiting = iter(utterances)
-        while window := list(islice(waiting, max(1, -(-2 * self.rows // self.config.nodes)))):
+        while window := list(islice(waiting, self.rows)):
             for found in self._explain_window(window):
                 self.convergence.add(found.name, found.nodes, found.error, found.gradients)
                 yield found
+
+    def levels(self, utterances: Iterable[Utterance]) -> Iterator[list[Attribution]]:
+        """Each utterance's attribution at every level of the ladder, whatever its error: to choose a rule by."""
+        for utterance in utterances:
+            window = self._window([utterance])
+            sums = self._sums(window)
+            for level in range(len(self.ladder.stops)):
+                self._climb(window, [0], level, sums, self._is_half(window))
+            change = float(self._change(window)[0])
+            yield [self._result(utterance, total, change, level) for level, total in enumerate(sums[0])]
 
     # One window
 
     def _explain_window(self, utterances: list[Utterance]) -> list[Attribution]:
         order = sorted(range(len(utterances)), key=lambda i: len(utterances[i].features))
         window = self._window([utterances[i] for i in order])
-        change = self._values(window, window.ends[0]) - self._values(window, window.ends[1])
-        found: list[Attribution | None] = [None] * len(utterances)
-        active = list(range(len(order)))
-        levels = len(self.ladder.stops)
-        shape = window.step.shape[:2] if self.config.resolution == "frame" else window.step.shape
-        sums = torch.zeros((shape[0], levels, *shape[1:]), dtype=window.step.dtype, device=self.device)
-        for level in range(levels):
-            self._climb(window, active, level, sums)
-            failing = []
+        half = self._is_half(window)
+        found = self._settle([utterances[i] for i in order], window, list(range(len(order))), half)
+        failing = [row for row, one in found.items() if not one.converged]
+        if half and failing:  # what bf16 leaves open is for fp32 to decide
+            spent = {row: found[row].gradients for row in failing}
+            found |= self._settle([utterances[i] for i in order], window, failing, False)
+            found |= {row: replace(found[row], gradients=found[row].gradients + n) for row, n in spent.items()}
+        place = {index: row for row, index in enumerate(order)}
+        return [found[place[index]] for index in range(len(utterances))]
+
+    def _settle(
+        self, utterances: list[Utterance], window: _Window, active: list[int], half: bool
+    ) -> dict[int, Attribution]:
+        """Climb with the active rows, letting each go where it is complete, or at the top."""
+        change, sums = self._change(window), self._sums(window)
+        found = {}
+        for level in range(len(self.ladder.stops)):
+            self._climb(window, active, level, sums, half)
             for row in active:
-                result = self._result(utterances[order[row]], sums[row, level], float(change[row]), level)
-                if result.converged or level == levels - 1:
-                    found[order[row]] = result
-                else:
-                    failing.append(row)
-            active = failing
-        return [result for result in found if result is not None]
+                found[row] = self._result(utterances[row], sums[row, level], float(change[row]), level)
+            active = [row for row in active if not found[row].converged]
+        return found
+
+    def _change(self, window: _Window) -> Tensor:
+        """F(x) - F(x') of each row, (B,)."""
+        return self._values(window, window.features) - self._values(window, window.baselines)
+
+    def _sums(self, window: _Window) -> Tensor:
+        """A map a row and level, zero: (B, levels, T) or (B, levels, T, F)."""
+        rows, *shape = window.features.shape[: 2 if self.config.resolution == "frame" else 3]
+        return window.features.new_zeros((rows, len(self.ladder.stops), *shape))
 
     def _result(self, utterance: Utterance, total: Tensor, change: float, level: int) -> Attribution:
         own = total[: len(utterance.features)].clone()
@@ -181,10 +207,9 @@ class IntegratedGradients:
             features.append(utterance.features.to(self.device))
             targets.append(self.quantity.target(self.model, utterance.target, utterance.name).to(self.device))
         x, start = (torch.nn.utils.rnn.pad_sequence(part, batch_first=True) for part in (features, baselines))
-        coordinates = self.path.coordinates(start)
-        step = self.path.coordinates(x) - coordinates
+        ends = (self.path.coordinates(start), self.path.coordinates(x))
         lengths = torch.tensor([len(one) for one in features], device=self.device)
-        return _Window(coordinates, step, (x, start), lengths, torch.stack(targets))
+        return _Window(x, start, ends, lengths, torch.stack(targets))
 
     def _check(self, utterance: Utterance) -> None:
         name, features = utterance.name, utterance.features
@@ -217,25 +242,34 @@ class IntegratedGradients:
 
     # Values and gradients, in chunks
 
-    @torch.no_grad()
     def _values(self, window: _Window, points: Tensor) -> Tensor:
         """F of each row, (B,) float64, computed in full precision."""
-        parts = []
-        for first in range(0, len(points), self.rows):
-            rows = slice(first, first + self.rows)
-            output = self.model(points[rows], window.lengths[rows])
-            parts.append(self.quantity(output, window.targets[rows]).double())
-        return torch.cat(parts)
+        parts = [slice(first, first + self.rows) for first in range(0, len(points), self.rows)]
+        values = [self.function.values(points[p], window.lengths[p], window.targets[p]) for p in parts]
+        return torch.cat(values)
 
-    def _climb(self, window: _Window, active: list[int], level: int, sums: Tensor) -> None:
+    def _is_half(self, window: _Window) -> bool:
+        """Whether gradients are taken in bf16: as configured, or as a trial on the first window says."""
+        if self._half is None:
+            if window.features.dtype != torch.float32:
+                self._half = False
+            else:
+                rows = slice(-self._chunk_rows(window, int(window.lengths[-1])), None)
+                points = (window.features[rows] + window.baselines[rows]) / 2
+                self.agreement = self.function.agreement(points, window.lengths[rows], window.targets[rows])
+                self._half = self.agreement.pays
+        return self._half
+
+    def _climb(self, window: _Window, active: list[int], level: int, sums: Tensor, half: bool) -> None:
         """Add a level's new nodes of the active rows to the sums of this level and of all above it."""
         todo = [(row, node) for row in active for node in self.ladder.fresh(level)]
         while todo:
-            size = min(len(todo), self._chunk_rows(window, todo))
+            longest = int(window.lengths[[row for row, _ in todo[: self.rows]]].max())
+            size = min(len(todo), self._chunk_rows(window, longest))
             rows = torch.tensor([row for row, _ in todo[:size]], device=self.device)
             nodes = torch.tensor([node for _, node in todo[:size]])
             try:
-                parts = self._contributions(window, rows, self._alphas(nodes, window))
+                parts = self._contributions(window, rows, self._alphas(nodes, window), half)
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
@@ -245,25 +279,18 @@ class IntegratedGradients:
             todo = todo[size:]
 
     def _alphas(self, nodes: Tensor, window: _Window) -> Tensor:
-        return torch.from_numpy(self.ladder.alphas)[nodes].to(window.step)[:, None, None]
+        return torch.from_numpy(self.ladder.alphas)[nodes].to(window.features)[:, None, None]
 
-    def _contributions(self, window: _Window, rows: Tensor, alphas: Tensor) -> Tensor:
+    def _contributions(self, window: _Window, rows: Tensor, alphas: Tensor, half: bool) -> Tensor:
         """grad F * dx/dalpha of each (row, alpha): (R, T) or (R, T, F), one forward and one backward for all."""
         frames = int(window.lengths[rows].max())
-        step = window.step[rows, :frames]
-        points = self.path.at(window.start[rows, :frames], step, alphas)
-        gradient = self._gradient(points, window.lengths[rows], window.targets[rows])
-        parts = gradient.mul_(self.path.velocity(points.detach(), step))
+        start, end = (side[rows, :frames] for side in window.ends)
+        points = self.path.at(start, end, alphas)
+        if len(rows) == self.rows:
+            self.function.compile_for(points.shape)
+        gradient = self.function.gradient(points, window.lengths[rows], window.targets[rows], half)
+        parts = gradient.mul_(self.path.velocity(points.detach(), start, end))
         return parts.sum(2) if self.config.resolution == "frame" else parts
-
-    def _gradient(self, points: Tensor, lengths: Tensor, targets: Tensor) -> Tensor:
-        points.requires_grad_()
-        with torch.enable_grad(), self._precision():
-            values = self.quantity(self.model(points, lengths), targets)
-        return torch.autograd.grad(values.sum(), points)[0]
-
-    def _precision(self) -> AbstractContextManager[object]:
-        return nullcontext()
 
     def _accumulate(self, parts: Tensor, rows: Tensor, nodes: Tensor, level: int, sums: Tensor) -> None:
         weights = self._weights[level:, nodes].to(parts)  # (levels, R)
@@ -274,9 +301,8 @@ class IntegratedGradients:
             sums[row, level:, : parts.shape[1]] += torch.tensordot(weights[:, own], parts[own], dims=1)
             first += count
 
-    def _chunk_rows(self, window: _Window, todo: list[tuple[int, int]]) -> int:
-        """Rows of the next chunk: as many as the budget holds at the length of its longest row."""
-        frames = int(window.lengths[[row for row, _ in todo[: self.rows]]].max())
+    def _chunk_rows(self, window: _Window, frames: int) -> int:
+        """Rows of ``frames`` frames that the budget holds, and no more than were asked for."""
         if frames > self._measured:
             self._budget = self._budget or self._memory()
             self._bytes_a_frame = max(self._bytes_a_frame, self._measure(window))
@@ -292,11 +318,10 @@ class IntegratedGradients:
     def _measure(self, window: _Window) -> float:
         """Bytes that a frame of a row takes, by one forward pass of the window's longest utterance."""
         frames = int(window.lengths[-1])
-        points = window.ends[0][-1:].clone().requires_grad_()
+        points = window.features[-1:].clone().requires_grad_()
 
         def step() -> Tensor:
-            with torch.enable_grad(), self._precision():
-                return self.quantity(self.model(points, window.lengths[-1:]), window.targets[-1:])
+            return self.function.graph(points, window.lengths[-1:], window.targets[-1:], half=False)
 
         return max(saved_bytes(step), points.numel() * points.element_size()) / frames
 
@@ -345,7 +370,13 @@ def explain(
     """
     rule = {"gausslegendre": "gauss-legendre", "riemann_middle": "midpoint"}[config.rule]
     fixed = IntegrationConfig(
-        rule=rule, power=1.0, nodes=config.nodes, max_nodes=config.nodes, resolution="time-frequency"
+        rule=rule,
+        power=1.0,
+        nodes=config.nodes,
+        max_nodes=config.nodes,
+        resolution="time-frequency",
+        precision="float32",
+        fold=False,
     )
     engine = IntegratedGradients(model, fixed)
     rows = zip(names or map(str, range(len(features))), features, labels.tolist(), strict=True)

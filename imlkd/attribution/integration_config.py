@@ -26,7 +26,10 @@ class IntegrationConfig:
     policy: str = chosen("exclude", ("keep", "exclude"), help="what becomes of utterances that fail at max_nodes")
     max_failing: float = bounded(0.01, low=0.0, high=1.0, help="share of utterances that may fail")
     resolution: str = chosen("frame", ("frame", "time-frequency"), help="values of a map")
-    memory: str = ""
+    precision: str = chosen("auto", ("auto", "float32", "bfloat16"), help="of the gradients; auto: as a trial says")
+    memory: str = ""  # size such as 2G; empty: half of what is free
+    fold: bool = True
+    compile: bool = False
     rows: int = bounded(16, low=1, high=65536, help="gradients at once, where memory allows")
 
     def check(self) -> None:

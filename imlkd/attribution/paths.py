@@ -30,11 +30,12 @@ class Path:
         """Features -> what the path is straight in."""
         return features if self.name == "features" else features.clamp(max=LARGEST_LOG).exp()
 
-    def at(self, start: Tensor, step: Tensor, alpha: Tensor) -> Tensor:
-        """Features at ``start + alpha * step``, coordinates of any shape."""
-        place = start + alpha * step
+    def at(self, start: Tensor, end: Tensor, alpha: Tensor) -> Tensor:
+        """Features at ``alpha`` between two places in coordinates; a sum of positive parts, as ``log`` needs it."""
+        place = (1 - alpha) * start + alpha * end
         return place if self.name == "features" else place.log()
 
-    def velocity(self, point: Tensor, step: Tensor) -> Tensor:
+    def velocity(self, point: Tensor, start: Tensor, end: Tensor) -> Tensor:
         """d features / d alpha at a point of the path."""
+        step = end - start
         return step if self.name == "features" else step * (-point).exp()

@@ -94,6 +94,8 @@ class SeRes2Block(nn.Module):
 class Ecapa(FbankModel):
     """Log mel (B, T, F) -> embedding (B, D). Stages, 10 ms a frame: first layer, three blocks, aggregation."""
 
+    min_frames = 2 * DILATIONS[-1] + 1  # the widest kernel's reach
+
     def __init__(self, config: EcapaConfig, fbank: FbankSettings) -> None:
         config.check()
         super().__init__(config, fbank)

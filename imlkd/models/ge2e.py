@@ -30,6 +30,8 @@ LSTM_PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 class Ge2e(SpeakerModel):
     """Log power mel (B, T, 40) -> embedding (B, 256) of unit length; stages: its LSTM layers, 10 ms a frame."""
 
+    min_frames = WINDOW  # its front-end pads shorter audio
+
     def __init__(self) -> None:
         super().__init__(PowerMel(), WIDTH)
         self.layers = nn.ModuleList(nn.LSTM(WIDTH if i else BANDS, WIDTH, batch_first=True) for i in range(LAYERS))

@@ -46,6 +46,7 @@ class Tdnn(FbankModel):
         super().__init__(config, fbank)
         self.config = config
         width = config.width
+        self.min_frames = max(5, 4 * config.blocks + 1)  # the widest kernel's reach, at 20 ms a frame
         self.first = nn.Sequential(
             nn.Conv1d(fbank.num_mel_bins, width, 5, stride=2, padding=2, bias=False), nn.BatchNorm1d(width), nn.ReLU()
         )
