@@ -41,6 +41,11 @@ def switch(default: bool, help: str = "") -> Any:
     return dataclasses.field(default=default, metadata={"choices": (True, False), "help": help})
 
 
+def text(default: str, help: str = "") -> Any:
+    """A dataclass field of free text."""
+    return dataclasses.field(default=default, metadata={"help": help})
+
+
 def variant(classes: typing.Mapping[str, type[Any]], by: str) -> Any:
     """A section whose dataclass is chosen by the key ``by`` beside it, the first one by default."""
     return dataclasses.field(default_factory=next(iter(classes.values())), metadata={"variants": classes, "by": by})

@@ -84,6 +84,8 @@ def _value(kind: Any, metadata: typing.Mapping[str, Any]) -> st.SearchStrategy[A
         return st.none() | _value(next(k for k in typing.get_args(kind) if k is not type(None)), metadata)
     if kind is float:
         return st.floats(low, high, allow_nan=False, allow_infinity=False)
+    if kind is str:
+        return st.text(st.characters(codec="ascii", categories=("L", "N")), max_size=5)
     assert kind is int, kind
     return st.integers(low, high)
 

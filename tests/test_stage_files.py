@@ -189,9 +189,12 @@ def test_stage_3_cosines_follow_from_the_teachers_files(recipe: Path, targets: P
 def test_stage_3_convergence(targets: Path) -> None:
     lines = [line.split(" ") for line in (targets / "convergence.txt").read_text().splitlines()]
     assert [line[0] for line in lines] == list(table(targets / "segments"))
-    nodes = yaml.safe_load((targets / "config.yaml").read_text())["nodes"]
-    assert all(len(line) == 3 and int(line[1]) == nodes and float(line[2]) >= 0 for line in lines)
-    assert np.median([float(line[2]) for line in lines]) < 0.2
+    config = yaml.safe_load((targets / "config.yaml").read_text())
+    most = max(int(line[1]) for line in lines)
+    assert all(len(line) == 3 and config["nodes"] <= int(line[1]) <= config["max_nodes"] + 1 for line in lines)
+    errors = [float(line[2]) for line in lines]
+    assert sum(error > config["tolerance"] for error in errors) <= config["max_failing"] * len(errors)
+    assert any(int(line[1]) < most for line in lines)  # more nodes only where an utterance needs them
 
 
 def test_stage_3_cuts(targets: Path) -> None:

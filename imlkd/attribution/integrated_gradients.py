@@ -368,7 +368,7 @@ def explain(
     :param frames: valid frames, the same for all rows.
     :param names: of the rows, for messages.
     """
-    rule = {"gausslegendre": "gauss-legendre", "riemann_middle": "midpoint"}[config.rule]
+    rule = {"gausslegendre": "gauss-legendre", "riemann_middle": "midpoint"}.get(config.rule, config.rule)
     fixed = IntegrationConfig(
         rule=rule,
         power=1.0,

@@ -8,7 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from imlkd.config import bounded, chosen
+from imlkd.attribution.integration_config import IntegrationConfig
+from imlkd.attribution.paths import PATHS
+from imlkd.attribution.rules import RULES
+from imlkd.config import bounded, chosen, text
 from imlkd.features.segments import SegmentsConfig
 
 
@@ -17,18 +20,42 @@ class RelevanceConfig:
     """What is explained, how finely, and how a map becomes a gate."""
 
     segments: SegmentsConfig = field(default_factory=SegmentsConfig)
-    nodes: int = bounded(16, low=2, high=512, help="gradients a segment")
-    rule: str = chosen("gausslegendre", ("gausslegendre", "riemann_middle"), help="quadrature, as captum names it")
-    tolerance: float = bounded(0.05, low=1e-9, high=10.0, help="relative completeness error above which is counted")
+    path: str = chosen("features", PATHS, help="what the path is straight in: the features, or their exponential")
+    rule: str = chosen("clenshaw-curtis", RULES, help="quadrature; clenshaw-curtis nests")
+    power: float = bounded(1.0, low=1.0, high=16.0, help="p of alpha = u^p, which packs nodes at the baseline")
+    nodes: int = bounded(8, low=2, high=512, help="gradients a segment, of the first rule")
+    max_nodes: int = bounded(128, low=2, high=4096, help="of the last one; nodes double, where it needs them, up to it")
+    tolerance: float = bounded(0.05, low=1e-9, high=10.0, help="relative completeness error that is still right")
     sign: str = chosen("relu", ("relu", "abs", "signed"), help="what of the map counts")
     smoothing: int = bounded(5, low=1, high=99, help="frames of the moving average")
     clip: float = bounded(0.95, low=0.5, high=1.0, help="quantile of the frames that is the top")
     rho: float = bounded(0.5, low=0.0, high=1.0, help="gate of an irrelevant frame")
-    batch: int = bounded(8, low=1, high=4096, help="segments explained at once")
+    batch: int = bounded(16, low=1, high=4096, help="gradients at once, where memory allows")
+    memory: str = text("", help="budget of a job, such as 2G; empty: half of what is free")
     full: bool = chosen(True, (True, False), help="also the full utterance, beside the durations")
     top_k: int = bounded(10, low=1, high=100000, help="classes with the highest cosines, kept for each segment")
     on_failure: str = chosen("keep", ("keep", "exclude"), help="segments over `tolerance`: kept, or left out")
-    max_failing: float = bounded(1.0, low=0.0, high=1.0, help="share of maps over `tolerance` that stops the stage")
+    max_failing: float = bounded(0.01, low=0.0, high=1.0, help="share of maps over `tolerance`, more stop the stage")
+
+    def check(self) -> None:
+        """UserError where values do not go together."""
+        self.integration().check()
+
+    def integration(self) -> IntegrationConfig:
+        """The engine's settings. The sum over bins commutes with the integral for signed relevance alone."""
+        return IntegrationConfig(
+            path=self.path,
+            rule=self.rule,
+            power=self.power,
+            nodes=self.nodes,
+            max_nodes=self.max_nodes,
+            tolerance=self.tolerance,
+            policy=self.on_failure,
+            max_failing=self.max_failing,
+            resolution="frame" if self.sign == "signed" else "time-frequency",
+            memory=self.memory,
+            rows=self.batch,
+        )
 
     def excludes(self, error: float) -> bool:
         """Whether a map with this completeness error is left out."""
@@ -36,7 +63,7 @@ class RelevanceConfig:
 
 
 def frame_relevance(attribution: Tensor, config: RelevanceConfig) -> Tensor:
-    """(B, T, F) attribution -> (B, T) relevance in [0, 1].
+    """(B, T, F) attribution, or for signed relevance (B, T), -> (B, T) relevance in [0, 1].
 
     Sum over bins, moving average, clip at the quantile (single frames do not set the scale), min-max per segment.
     """
@@ -44,7 +71,8 @@ def frame_relevance(attribution: Tensor, config: RelevanceConfig) -> Tensor:
         attribution = attribution.clamp_min(0.0)
     elif config.sign == "abs":
         attribution = attribution.abs()
-    summed = _moving_average(attribution.sum(2), config.smoothing)
+    summed = attribution.sum(2) if attribution.ndim == 3 else attribution
+    summed = _moving_average(summed, config.smoothing)
     summed = torch.minimum(summed, summed.quantile(config.clip, dim=1, keepdim=True))
     low, high = summed.amin(1, keepdim=True), summed.amax(1, keepdim=True)
     return (summed - low) / (high - low + 1e-8 * high.abs().clamp_min(1e-12))

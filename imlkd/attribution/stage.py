@@ -102,7 +102,7 @@ def _join_tables(out: Path, nj: int, config: RelevanceConfig) -> str:
         raise UserError(
             f"{out}/{FAILED}: {len(failing)} of {len(windows)} maps ({len(failing) / len(windows):.1%}) miss the"
             f" tolerance of {config.tolerance:.0%}, more than max_failing ({config.max_failing:.0%}) allows:"
-            " raise nodes, or tolerance or max_failing, in relevance.yaml"
+            " raise max_nodes, or tolerance or max_failing, in relevance.yaml"
         )
     seconds = sum(float(line.split()[1]) for line in _lines_of(out, "cost", nj))
     return "\n".join([completeness(segments, config.tolerance), _summary(windows, failing, seconds, config)])

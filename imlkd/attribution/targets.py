@@ -10,7 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from imlkd.attribution.integrated_gradients import Explanation, explain, mean_frame_baseline
+from imlkd.attribution.integrated_gradients import (
+    Attribution,
+    IntegratedGradients,
+    Utterance,
+    mean_frame_baseline,
+)
 from imlkd.attribution.relevance import RelevanceConfig, frame_relevance
 from imlkd.errors import UserError
 from imlkd.features.segments import Segment
@@ -18,6 +23,7 @@ from imlkd.features.speech import SpeechReader
 from imlkd.kaldi_io import FloatArray
 from imlkd.models.speaker_model import SpeakerModel
 
+TOGETHER = 16  # segments whose maps are in memory together
 KINDS = ("relevance", "embedding", "cosines", "cosines_gated", "top_classes", "top_cosines")
 
 
@@ -26,7 +32,7 @@ class Target:
     """The teacher's answer to one segment.
 
     :param arrays: by kind, see ``KINDS``.
-    :param error: relative completeness error of the map behind the relevance, and its ``nodes``.
+    :param error: relative completeness error of the map behind the relevance, and the ``nodes`` that it took.
     """
 
     segment: Segment
@@ -60,51 +66,57 @@ class Explainer:
                 f"the teacher's head lacks {len(lacking)} training speakers (first: {' '.join(lacking[:5])}):"
                 " train the teacher on data that holds them, or fit its head again (stage 2)"
             )
-        self._columns = torch.tensor([rows[speaker] for speaker in self.classes])
+        self.device = head.weight.device
+        self._columns = torch.tensor([rows[speaker] for speaker in self.classes], device=self.device)
+        self.engine = IntegratedGradients(self.model, self.config.integration())
         self._row_of = rows
 
     def targets(self, segments: list[Segment]) -> Iterator[Target]:
-        """Targets of all segments, explained in batches of one duration."""
+        """Targets of all segments, the short ones first."""
         ordered = sorted(segments, key=lambda s: (s.frames, s.id.encode()))
-        for frames, same in groupby(ordered, key=lambda s: s.frames):
-            group = list(same)
-            for first in range(0, len(group), self.config.batch):
-                yield from self._batch(group[first : first + self.config.batch], frames)
+        for first in range(0, len(ordered), TOGETHER):
+            batch = ordered[first : first + TOGETHER]
+            features = [self.model.frontend(self.speech.segment(segment)).to(self.device) for segment in batch]
+            found = self.explain(batch, features)
+            for frames, same in groupby(range(len(batch)), key=lambda i: batch[i].frames):
+                rows = list(same)
+                stacked = torch.stack([features[i] for i in rows])
+                yield from self._answers([batch[i] for i in rows], [found[i] for i in rows], stacked, frames)
 
-    def features(self, waveforms: list[Tensor]) -> Tensor:
-        """(B, T, F) of the teacher's front-end; waveforms (samples,) of one length."""
-        return torch.stack([self.model.frontend(waveform) for waveform in waveforms])
-
-    def explain(self, features: Tensor, segments: list[Segment], frames: int) -> Explanation:
-        """The map of the cosine to each utterance's own speaker; ``frames`` of ``features`` are heard."""
-        labels = torch.tensor([self._row_of[self.labels[segment.utterance]] for segment in segments])
-        return explain(self.model, features, labels, frames, self.config, [segment.id for segment in segments])
+    def explain(self, segments: list[Segment], features: list[Tensor]) -> list[Attribution]:
+        """The map of the cosine to each segment's own speaker; features (T, F) of any lengths."""
+        return list(
+            self.engine.explain(
+                Utterance(segment.id, row, self._row_of[self.labels[segment.utterance]], segment.frames)
+                for segment, row in zip(segments, features, strict=True)
+            )
+        )
 
     @torch.no_grad()
     def answer(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Embedding (B, D) and cosines to the student's classes (B, C)."""
-        output = self.model(features, torch.full((len(features),), features.shape[1]))
+        output = self.model(features, torch.full((len(features),), features.shape[1], device=features.device))
         assert output.cosines is not None
         return output.embedding, output.cosines[:, self._columns]
 
-    def _batch(self, segments: list[Segment], frames: int) -> Iterator[Target]:
-        features = self.features([self.speech.segment(segment) for segment in segments])
-        explanation = self.explain(features, segments, frames)
-        relevance = frame_relevance(explanation.attribution[:, :frames], self.config)
+    def _answers(
+        self, segments: list[Segment], found: list[Attribution], features: Tensor, frames: int
+    ) -> Iterator[Target]:
+        relevance = frame_relevance(torch.stack([one.map[:frames] for one in found]).float(), self.config)
         embedding, cosines = self.answer(features)
         gate = self.config.rho + (1.0 - self.config.rho) * relevance
         gated = self.answer(gated_frames(features, gate, frames))[1]
         top = cosines.topk(min(self.config.top_k, len(self.classes)), dim=1)
         kinds = (relevance, embedding, cosines, gated, top.indices, top.values)
         for i, segment in enumerate(segments):
-            arrays = {kind: values[i].float().numpy() for kind, values in zip(KINDS, kinds, strict=True)}
+            arrays = {kind: values[i].float().cpu().numpy() for kind, values in zip(KINDS, kinds, strict=True)}
             if not all(np.isfinite(array).all() for array in arrays.values()):
                 raise UserError(f"{segment.id}: the teacher's output holds NaN or infinite values")
-            yield Target(segment, arrays, float(explanation.error[i]), self.config.nodes)
+            yield Target(segment, arrays, found[i].error, found[i].gradients)
 
 
 def gated_frames(features: Tensor, gate: Tensor, frames: int) -> Tensor:
     """x~ of the teacher's own features by a gate (B, frames); a front-end's padding behind them is left alone."""
-    whole = torch.ones(features.shape[:2])
+    whole = torch.ones(features.shape[:2], device=features.device)
     whole[:, :frames] = gate
     return torch.lerp(mean_frame_baseline(features, frames), features, whole[:, :, None])

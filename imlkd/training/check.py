@@ -11,6 +11,7 @@ from imlkd.config import load_config
 from imlkd.distillation.objective import METHODS, build_method
 from imlkd.errors import UserError
 from imlkd.features.extract import FeaturesConfig
+from imlkd.features.fbank import FbankConfig
 from imlkd.training.head import HeadConfig
 from imlkd.training.imported_teacher import check_teacher_name
 from imlkd.training.student import StudentConfig
@@ -53,11 +54,14 @@ def check_recipe(
         if path.is_file():
             settings = load_config(cls, path, overrides.get(kind, ()))
             if isinstance(settings, FeaturesConfig):
-                _check_fbank(settings, path)
+                _check_together(settings.fbank, path)
+            if isinstance(settings, RelevanceConfig):
+                _check_together(settings, path)
 
 
-def _check_fbank(settings: FeaturesConfig, path: Path) -> None:
+def _check_together(settings: FbankConfig | RelevanceConfig, path: Path) -> None:
+    """UserError, with the file, where values do not go together."""
     try:
-        settings.fbank.check()
+        settings.check()
     except UserError as error:
         raise UserError(f"{path}: {error}") from None

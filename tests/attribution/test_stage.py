@@ -27,7 +27,7 @@ from imlkd.models.store import save_model
 from imlkd.models.tdnn import Tdnn, TdnnConfig
 from imlkd.training.pool import grid_of
 
-CONFIG = RelevanceConfig(segments=SegmentsConfig(durations=[0.5, 1.0]), nodes=2)
+CONFIG = RelevanceConfig(segments=SegmentsConfig(durations=[0.5, 1.0]), nodes=2, max_nodes=2, max_failing=1.0)
 
 
 @pytest.fixture(scope="module")

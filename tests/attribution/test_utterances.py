@@ -33,7 +33,7 @@ from imlkd.models.tdnn import Tdnn, TdnnConfig
 from imlkd.training.pool import grid_of
 
 ROOT = Path(__file__).parents[2]
-CONFIG = RelevanceConfig(segments=SegmentsConfig(durations=[0.5, 1.5], hop=0.4), nodes=3)
+CONFIG = RelevanceConfig(segments=SegmentsConfig(durations=[0.5, 1.5], hop=0.4), nodes=4, max_nodes=4, max_failing=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_curves_are_those_of_windows_explained_alone(teacher: Path, toy_corpus: 
     explainer = explainer_of(teacher, toy_corpus)
     explained = [line.split()[0] for job in (1, 2) for line in (out / f"windows.{job}.txt").read_text().splitlines()]
     assert len(set(explained)) == len(explained)
-    assert f"maps: {len(explained)}, mean 3.0 nodes," in said and "ms a gradient" in said
+    assert f"maps: {len(explained)}, mean 5.0 nodes," in said and "ms a gradient" in said
     wanted = {segment.id for segment in read_segments(out / "segments")}
     for utterance in list(frames)[::5]:
         count = int(frames[utterance])
@@ -113,7 +113,7 @@ def test_curves_are_those_of_windows_explained_alone(teacher: Path, toy_corpus: 
     assert wanted <= set(explained)
     for name in ("50", "150", "full"):
         lines = [line.split() for line in (out / f"curves/{name}/convergence.txt").read_text().splitlines()]
-        assert [line[0] for line in lines] == list(files[name]) and {line[1] for line in lines} == {"3"}
+        assert [line[0] for line in lines] == list(files[name]) and {line[1] for line in lines} == {"5"}
     assert not list(out.glob(".journal*"))
 
 
