@@ -27,6 +27,7 @@ cmd=
 relevance_set=
 student_model=
 student_set=
+gate=
 bootstrap=1000
 backend=cosine
 lda_dim=
@@ -58,6 +59,7 @@ Models
   --conf DIR                 YAML files                                      (default: egs/CORPUS/conf)
   --relevance-set 'K=V ...'  override keys of relevance.yaml, e.g. 'nodes=8 segments.durations=[2.0]'
   --student-model NAME       tdnn, ecapa, xvector, resnet, campplus, redimnet or nexttdnn  (default: that of student.yaml)
+  --gate NAME                integrated input: soft, tf, top, add, del, path, perm (default: that of student.yaml)
   --student-set 'K=V ...'    override keys of student.yaml, e.g. 'training.epochs=10'
 Scores
   --backend cosine|plda      what compares embeddings; PLDA: fitted on the students' training set  (default: $backend)
@@ -101,7 +103,7 @@ if [ "$backend $score_norm" != "cosine none" ]; then
   command_line+=" --backend $backend${lda_dim:+ --lda-dim $lda_dim} --score-norm $score_norm --top-k $top_k"
 fi
 
-command_line+=${calibrate:+ --calibrate $calibrate}
+command_line+=${calibrate:+ --calibrate $calibrate}${gate:+ --gate $gate}
 
 log() { echo "$(date '+%H:%M:%S') $*"; }
 wanted() { at="stage $1" && [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
@@ -109,7 +111,7 @@ wanted() { at="stage $1" && [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ];
 case $teacher in  # KIND:PATH names both
   *:*) teacher_weights=${teacher#*:}; teacher=${teacher%%:*} ;;
 esac
-student_set="${student_model:+model=$student_model }$student_set"
+student_set="${student_model:+model=$student_model }${gate:+gate.kind=$gate }$student_set"
 
 imlkd recipe check --corpus "$corpus" --stage "$stage" --stop-stage "$stop_stage" --nj "$nj" \
   --teacher "$teacher" --methods "$methods" --conf "$conf" --exp "$exp" --data "$data" --bootstrap "$bootstrap" \

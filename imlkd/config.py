@@ -208,7 +208,9 @@ def _float(text: str) -> float:
 def _check_range(metadata: typing.Mapping[str, Any], key: str, value: Any, where: str) -> None:
     choices = metadata.get("choices")
     if choices and value not in choices:
-        raise UserError(f"{where}: {key}: {value!r} is none of {', '.join(map(str, choices))}")
+        near = difflib.get_close_matches(str(value), map(str, choices), n=1, cutoff=0.5)
+        hint = f": did you mean {near[0]}?" if near else ""
+        raise UserError(f"{where}: {key}: {value!r} is none of {', '.join(map(str, choices))}{hint}")
     low, high = metadata.get("min"), metadata.get("max")
     if value == []:
         raise UserError(f"{where}: {key}: an empty list: give one value or more")

@@ -6,12 +6,14 @@ nj=2
 cmd=run.pl
 conf=egs/minivox/conf
 set=
+gate=
 force=false
 help_message="Usage: $0 [options] <method,method...> <data-dir> <targets-dir> <student-prefix>
   --nj N              trainings at a time (default: $nj)
   --cmd CMD           job runner (default: $cmd)
   --conf DIR          holds student.yaml and METHOD.yaml (default: $conf)
   --set 'K=V ...'     override keys of student.yaml
+  --gate NAME         integrated input: soft, tf, top, add, del, path, perm (default: gate.kind of student.yaml)
   --force true|false  redo (default: $force)
 Leaves final.pt, model.yaml, config.yaml and method.yaml in <student-prefix>_METHOD."
 
@@ -23,6 +25,7 @@ forced=()
 data=$2
 targets=$3
 prefix=$4
+set="${gate:+gate.kind=$gate }$set"
 [ -f "$targets/.done" ] || { echo "$0: $targets: no finished targets: run stage 3 first (./run.sh --stage 3)" >&2; exit 1; }
 
 waiting=()

@@ -11,7 +11,7 @@ from torch.nn import functional
 from imlkd.attribution.integration_config import IntegrationConfig
 from imlkd.attribution.paths import PATHS
 from imlkd.attribution.rules import RULES
-from imlkd.config import bounded, chosen, text
+from imlkd.config import bounded, chosen, switch, text
 from imlkd.features.segments import SegmentsConfig
 
 
@@ -31,8 +31,9 @@ class RelevanceConfig:
     clip: float = bounded(0.95, low=0.5, high=1.0, help="quantile of the frames that is the top")
     rho: float = bounded(0.5, low=0.0, high=1.0, help="gate of an irrelevant frame")
     batch: int = bounded(16, low=1, high=4096, help="gradients at once, where memory allows")
+    precision: str = chosen("float32", ("float32", "bfloat16", "auto"), help="of gradients; auto: as a trial says")
     memory: str = text("", help="budget of a job, such as 2G; empty: half of what is free")
-    full: bool = chosen(True, (True, False), help="also the full utterance, beside the durations")
+    full: bool = switch(True, help="also the full utterance, beside the durations")
     top_k: int = bounded(10, low=1, high=100000, help="classes with the highest cosines, kept for each segment")
     on_failure: str = chosen("keep", ("keep", "exclude"), help="segments over `tolerance`: kept, or left out")
     max_failing: float = bounded(0.01, low=0.0, high=1.0, help="share of maps over `tolerance`, more stop the stage")
@@ -53,6 +54,7 @@ class RelevanceConfig:
             policy=self.on_failure,
             max_failing=self.max_failing,
             resolution="frame" if self.sign == "signed" else "time-frequency",
+            precision=self.precision,
             memory=self.memory,
             rows=self.batch,
         )

@@ -12,16 +12,14 @@ from imlkd.attribution.journal import Journal
 from imlkd.attribution.origin import FAILED, check_origin, origin_of, save_origin, training_segments
 from imlkd.attribution.relevance import RelevanceConfig
 from imlkd.attribution.target_cuts import write_segment_cuts, write_utterance_cuts
-from imlkd.attribution.targets import KINDS, Explainer
+from imlkd.attribution.targets import KINDS, explainer_of
 from imlkd.attribution.utterances import ark_stems, explain_utterances, plan_work, write_job
 from imlkd.config import load_config
 from imlkd.done import DoneMarker
 from imlkd.errors import UserError
 from imlkd.features.segments import read_segments
-from imlkd.features.speech import SpeechReader
 from imlkd.files import atomic_open, atomic_write_text
-from imlkd.kaldi_io import join_scps, read_lines, read_table, sort_ids
-from imlkd.models.store import load_model
+from imlkd.kaldi_io import join_scps, read_lines, read_table
 
 
 def explain_job(
@@ -48,11 +46,8 @@ def explain_job(
     marker.begin(made_from)
     torch.set_num_threads(threads or torch.get_num_threads())
     config = load_config(RelevanceConfig, out / "config.yaml")
-    model = load_model(teacher)
     save_origin(origin_of(teacher, config), out)
-    labels = read_table(data_dir / "utt2spk", fields=2)
-    speech = SpeechReader(data_dir, model.frontend.sample_rate, allow_pipes)
-    explainer = Explainer(model, sort_ids(set(labels.values())), labels, speech, config)
+    explainer = explainer_of(teacher, data_dir, config, allow_pipes)
     work = plan_work(data_dir, read_segments(out / "segments"), config, job, nj)
     journal = Journal(out / f".journal.{job}", " ".join(made_from.values()))
     if journal.keys:

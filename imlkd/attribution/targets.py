@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,8 +21,9 @@ from imlkd.attribution.relevance import RelevanceConfig, frame_relevance
 from imlkd.errors import UserError
 from imlkd.features.segments import Segment
 from imlkd.features.speech import SpeechReader
-from imlkd.kaldi_io import FloatArray
+from imlkd.kaldi_io import FloatArray, read_table, sort_ids
 from imlkd.models.speaker_model import SpeakerModel
+from imlkd.models.store import load_model
 
 TOGETHER = 16  # segments whose maps are in memory together
 KINDS = ("relevance", "embedding", "cosines", "cosines_gated", "top_classes", "top_cosines")
@@ -115,8 +117,16 @@ class Explainer:
             yield Target(segment, arrays, found[i].error, found[i].gradients)
 
 
+def explainer_of(teacher: Path, data_dir: Path, config: RelevanceConfig, allow_pipes: bool = False) -> Explainer:
+    """The teacher in a model folder, on the audio and speakers of a data directory."""
+    model = load_model(teacher)
+    labels = read_table(data_dir / "utt2spk", fields=2)
+    speech = SpeechReader(data_dir, model.frontend.sample_rate, allow_pipes)
+    return Explainer(model, sort_ids(set(labels.values())), labels, speech, config)
+
+
 def gated_frames(features: Tensor, gate: Tensor, frames: int) -> Tensor:
-    """x~ of the teacher's own features by a gate (B, frames); a front-end's padding behind them is left alone."""
-    whole = torch.ones(features.shape[:2], device=features.device)
-    whole[:, :frames] = gate
-    return torch.lerp(mean_frame_baseline(features, frames), features, whole[:, :, None])
+    """x~ of the teacher's own features by a gate (B, frames) or (B, frames, F); padding behind them is left alone."""
+    whole = torch.ones(features.shape if gate.ndim == 3 else (*features.shape[:2], 1), device=features.device)
+    whole[:, :frames] = gate if gate.ndim == 3 else gate[:, :, None]
+    return torch.lerp(mean_frame_baseline(features, frames), features, whole)

@@ -116,18 +116,26 @@ def join_targets(out: Path, cuts: Path, nj: int) -> None:
 @set_option
 @click.option("--method-config", type=PATH, help="YAML file of the method; without it the defaults.")
 @progress_option
+@click.option("--gate", help="Integrated input: soft, tf, top, add, del, path, perm (default: gate.kind of --config).")
+@click.option("--teacher", type=PATH, help="Model folder that TARGETS must come from (default: the one they lie in).")
 def distil(
     method: str, data_dir: Path, targets: Path, out: Path, config: Path | None, overrides: tuple[str, ...],
-    method_config: Path | None, progress: Path | None,
+    method_config: Path | None, progress: Path | None, gate: str | None, teacher: Path | None,
 ) -> None:
     """Distil a student by METHOD (none, kd, imlkd) from TARGETS of stage 3 into OUT."""
+    from dataclasses import replace
+
     from imlkd.config import load_config
+    from imlkd.distillation.integrated_inputs import check_gate_name
     from imlkd.done import DoneMarker
     from imlkd.training.student import StudentConfig, method_of, train_student
 
     settings = load_config(StudentConfig, config, overrides)
+    if gate is not None:
+        check_gate_name(gate)
+        settings = replace(settings, gate=replace(settings.gate, kind=gate))
     built = method_of(method, method_config, out, [])
-    train_student(data_dir, targets, settings, built, out, DoneMarker(out / ".done").begun_digest(), progress)
+    train_student(data_dir, targets, settings, built, out, DoneMarker(out / ".done").begun_digest(), progress, teacher)
 
 
 @model.command()

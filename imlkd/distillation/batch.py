@@ -16,11 +16,12 @@ class DistillationBatch:
     :param features: (B, T, F) of the student's front-end.
     :param labels: (B,) class indexes.
     :param teacher_logits: (B, C) at the student's scale; None without a teacher.
-    :param gate: (B, T) of the integrated inputs; None when the method does not use them.
+    :param gate: (B, T), or (B, T, F), of the integrated inputs; None when the method does not use them.
     :param teacher_logits_gated: (B, C), the teacher's answer to the gated input.
     :param teacher_embedding: (B, D), of any length.
     :param teacher_output: the teacher's answer to ``features`` with its stages, where it runs beside the student.
     :param relevance: (B, T) in [0, 1], the teacher's.
+    :param integrated: (B, T, F), the integrated input where it is no gate.
     """
 
     features: Tensor
@@ -31,6 +32,7 @@ class DistillationBatch:
     teacher_embedding: Tensor | None = None
     teacher_output: SpeakerOutput | None = None
     relevance: Tensor | None = None
+    integrated: Tensor | None = None
 
 
 @dataclass

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from imlkd.config import bounded, chosen
+from imlkd.config import bounded, chosen, text
 from imlkd.errors import UserError
 
 GATES = ("soft", "tf", "top", "add", "del", "path", "perm")
@@ -42,6 +42,9 @@ class GateConfig:
     top_low: float = bounded(0.3, low=0.0, high=1.0, help="`top`, `del`: smallest share q of frames")
     top_high: float = bounded(0.9, low=0.0, high=1.0, help="`top`, `del`: largest share q of frames")
     beta: float = bounded(0.5, low=0.0, high=10.0, help="`add`: strength of the map")
+    relevance: str = text("segment", help="`segment` (its own), `online`, or a curve: `fused`, `full`, its frames")
+    nodes: int = bounded(8, low=2, high=512, help="`online`: gradients of a map")
+    target: str = chosen("gated", ("gated", "clean"), help="input that the teacher answers: x~ or x")
 
     def check(self) -> None:
         """UserError where two values do not go together."""

@@ -8,10 +8,12 @@ from typing import Any
 
 from imlkd.attribution.relevance import RelevanceConfig
 from imlkd.config import load_config
+from imlkd.distillation.integrated_inputs import GateConfig
 from imlkd.distillation.objective import METHODS, build_method
 from imlkd.errors import UserError
 from imlkd.features.extract import FeaturesConfig
 from imlkd.features.fbank import FbankConfig
+from imlkd.training.gates import check_relevance_name
 from imlkd.training.head import HeadConfig
 from imlkd.training.imported_teacher import check_teacher_name
 from imlkd.training.student import StudentConfig
@@ -57,9 +59,12 @@ def check_recipe(
                 _check_together(settings.fbank, path)
             if isinstance(settings, RelevanceConfig):
                 _check_together(settings, path)
+            if isinstance(settings, StudentConfig):
+                _check_together(settings.gate, path)
+                check_relevance_name(settings.gate.relevance)
 
 
-def _check_together(settings: FbankConfig | RelevanceConfig, path: Path) -> None:
+def _check_together(settings: FbankConfig | RelevanceConfig | GateConfig, path: Path) -> None:
     """UserError, with the file, where values do not go together."""
     try:
         settings.check()

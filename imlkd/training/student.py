@@ -9,19 +9,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from imlkd.attribution.origin import training_segments
+from imlkd.attribution.origin import check_origin, training_segments
 from imlkd.config import chosen, load_config, save_config, variant
 from imlkd.distillation.batch import DistillationBatch
 from imlkd.distillation.combined import TwoViews
-from imlkd.distillation.integrated_inputs import soft_gate
+from imlkd.distillation.integrated_inputs import GateConfig, soft_gate
 from imlkd.distillation.method import Method
 from imlkd.distillation.objective import Objective, build_method
 from imlkd.errors import UserError
 from imlkd.features.extract import FeaturesConfig
+from imlkd.features.fbank import FbankConfig, LogMel
 from imlkd.features.segments import Segment
 from imlkd.files import make_dir
 from imlkd.kaldi_io import FloatArray, read_scp_arrays
 from imlkd.models.networks import CONFIGS, NetworkSettings, name_of
+from imlkd.models.store import WEIGHTS
+from imlkd.training.gates import IntegratedInputs, check_relevance_name, is_cached
 from imlkd.training.live_teacher import LiveTeacher, prepare_method
 from imlkd.training.pool import load_pool, speakers_of
 from imlkd.training.sampling import Indices, SegmentPool
@@ -40,6 +43,7 @@ class StudentConfig:
     start: str = chosen("fresh", ("fresh", "teacher"), help="weights: drawn, or the teacher's where name and shape fit")
     head: str = chosen("own", ("own", "teacher"), help="class weights: learned, or the teacher's, frozen")
 
+    gate: GateConfig = field(default_factory=GateConfig)
     views: int = chosen(1, (1, 2), help="2: methods of one view get a masked one beside it, at equal student passes")
 
     def __post_init__(self) -> None:
@@ -47,18 +51,30 @@ class StudentConfig:
 
 
 class TeacherTargets:
-    """The arks of ``targets_<set>/`` in memory, in the order of the segments; only what the method needs is read."""
+    """The arks of ``targets_<set>/`` in memory, in the order of the segments; only what the method needs is read.
 
-    def __init__(self, folder: Path, segments: list[Segment], method: Method, scale: float) -> None:
+    :param inputs: what makes the integrated inputs; None: the soft gate that stage 3 cached.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        segments: list[Segment],
+        method: Method,
+        scale: float,
+        inputs: IntegratedInputs | None = None,
+    ) -> None:
         from imlkd.attribution.relevance import RelevanceConfig
 
         self.scale = scale
         self.rho = load_config(RelevanceConfig, folder / "config.yaml").rho
         needs = method.needs
+        self.inputs = inputs
+        cached = needs.relevance and inputs is None
         names = [segment.id for segment in segments]
         self.cosines = _stacked(folder / "cosines.scp", names) if needs.teacher_logits else None
-        self.cosines_gated = _stacked(folder / "cosines_gated.scp", names) if needs.relevance else None
-        self.relevance = _listed(folder / "relevance.scp", names) if needs.relevance else None
+        self.cosines_gated = _stacked(folder / "cosines_gated.scp", names) if cached else None
+        self.relevance = _listed(folder / "relevance.scp", names) if cached else None
         self.embeddings = _stacked(folder / "embedding.scp", names) if needs.teacher_embedding else None
         self.teacher: LiveTeacher | None = None
 
@@ -77,6 +93,8 @@ class TeacherTargets:
             batch.relevance = torch.from_numpy(np.stack([self.relevance[i] for i in chosen]))
             batch.gate = soft_gate(batch.relevance, self.rho)
             batch.teacher_logits_gated = self.scale * self.cosines_gated[rows]
+        if self.inputs is not None:
+            self.inputs.fill(batch, chosen, self.scale)
         if self.embeddings is not None:
             batch.teacher_embedding = self.embeddings[rows]
         if self.teacher is not None:
@@ -104,8 +122,12 @@ def train_student(
     folder: Path,
     made_from: str,
     progress: Path | None = None,
+    teacher: Path | None = None,
 ) -> None:
-    """Distil a student and leave it in ``folder``, with its configuration and minutes."""
+    """Distil a student and leave it in ``folder``, with its configuration and minutes.
+
+    :param teacher: whose answers the targets have to be; None: the model whose folder they lie in, if any.
+    """
     prepare_torch(config.training.threads, config.training.seed)
     make_dir(folder)
     save_config(config, folder / "config.yaml")
@@ -113,7 +135,8 @@ def train_student(
     segments = training_segments(targets_dir)
     fbank = load_config(FeaturesConfig, data_dir / "features.yaml").fbank
     pool = load_pool(data_dir, segments, classes)
-    targets = TeacherTargets(targets_dir, segments, method, config.training.scale)
+    inputs = _inputs(config.gate, method, targets_dir, segments, teacher, data_dir, fbank)
+    targets = TeacherTargets(targets_dir, segments, method, config.training.scale, inputs)
     _check_classes(targets, classes, targets_dir)
     model = build_model(config.network, fbank, classes, pool.frames.mean(0))
     follow_teacher(model, config.start, config.head, targets_dir)
@@ -129,6 +152,21 @@ def train_student(
 
     trainer = Trainer(config.training, model, objective, pool, with_targets, folder, made_from, progress)
     finish(model, folder, trainer.run())
+
+
+def _inputs(
+    gate: GateConfig, method: Method, targets_dir: Path, segments: list[Segment], teacher: Path | None, data_dir: Path,
+    fbank: FbankConfig,
+) -> IntegratedInputs | None:  # fmt: skip
+    """What makes the integrated inputs, if the cache does not; targets of another teacher are refused."""
+    check_relevance_name(gate.relevance)
+    needs = method.needs
+    known = teacher or (targets_dir.parent if (targets_dir.parent / WEIGHTS).is_file() else None)
+    if known is not None and (needs.teacher_logits or needs.teacher_embedding or needs.relevance):
+        check_origin(targets_dir, known)
+    if not needs.relevance or is_cached(gate, targets_dir):
+        return None
+    return IntegratedInputs(gate, targets_dir, segments, known or targets_dir.parent, data_dir, LogMel(fbank))
 
 
 def _check_classes(targets: TeacherTargets, classes: list[str], targets_dir: Path) -> None:

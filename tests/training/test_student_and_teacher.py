@@ -26,7 +26,9 @@ from imlkd.training.trainer import TrainingConfig
 TRAINING = TrainingConfig(epochs=3, batch=4, threads=1)
 TEACHER = TeacherConfig(TdnnConfig(width=8, blocks=1, embedding_dim=6), TRAINING, SegmentsConfig(durations=[0.5, 1.0]))
 STUDENT = StudentConfig(TdnnConfig(width=4, blocks=1, embedding_dim=5), TRAINING)
-RELEVANCE = RelevanceConfig(segments=SegmentsConfig(durations=[0.5, 1.0]), nodes=2, max_nodes=2, max_failing=1.0, rho=0.3)
+RELEVANCE = RelevanceConfig(
+    segments=SegmentsConfig(durations=[0.5, 1.0]), nodes=2, max_nodes=2, max_failing=1.0, rho=0.3
+)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -51,6 +51,8 @@ class Imlkd(Method):
         """Without a weight the integrated input is left out: it would only change the batch statistics."""
         if not self.config.weight_integrated:
             return [batch.features]
+        if batch.integrated is not None:
+            return [batch.features, batch.integrated]
         assert batch.gate is not None
         return [batch.features, gated(batch.features, batch.gate)]
 

@@ -1,0 +1,135 @@
+"""Integrated inputs of a training batch: whose relevance, which gate, and what the teacher says of its own gated input.
+
+Stage 3 leaves the teacher's answer to the soft gate by each segment's own relevance. For any other choice the teacher
+runs beside the student: it hears the crop, explains it where ``gate.relevance`` is ``online``, and answers its gated
+features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from imlkd.attribution.curves import FUSED
+from imlkd.attribution.online import Heard, OnlineTeacher
+from imlkd.attribution.origin import check_origin, front_end_digest
+from imlkd.attribution.relevance import RelevanceConfig
+from imlkd.attribution.targets import explainer_of
+from imlkd.config import load_config
+from imlkd.distillation.batch import DistillationBatch
+from imlkd.distillation.integrated_inputs import NEED_MAP, GateConfig, map_gate, overlaid, time_gate
+from imlkd.errors import UserError
+from imlkd.features.segments import Segment
+from imlkd.kaldi_io import FloatArray, read_array, read_table
+from imlkd.models.speaker_model import FrontEnd
+from imlkd.models.store import WEIGHTS
+from imlkd.training.sampling import Indices
+
+SEGMENT, ONLINE = "segment", "online"
+
+
+def is_cached(config: GateConfig, targets_dir: Path) -> bool:
+    """Whether stage 3 left all of it: the soft gate by the segments' own relevance, and the answer to it."""
+    settings = load_config(RelevanceConfig, targets_dir / "config.yaml")
+    same_rho = config.rho is None or config.rho == settings.rho
+    return config.kind == "soft" and config.relevance == SEGMENT and config.target == "gated" and same_rho
+
+
+class IntegratedInputs:
+    """Fills batches with the integrated input of a configuration.
+
+    :param teacher: its model folder.
+    :param frontend: the student's.
+    :raises UserError: for a map of another teacher or duration, or where teacher and student do not fit the gate.
+    """
+
+    def __init__(
+        self, config: GateConfig, targets_dir: Path, segments: list[Segment], teacher: Path, data_dir: Path,
+        frontend: FrontEnd,
+    ) -> None:  # fmt: skip
+        config.check()
+        self.config, self.segments = config, segments
+        settings = load_config(RelevanceConfig, targets_dir / "config.yaml")
+        self.rho = settings.rho if config.rho is None else config.rho
+        self._relevance = self._read(targets_dir)
+        self.teacher: OnlineTeacher | None = None
+        if config.kind in NEED_MAP and config.relevance != ONLINE:
+            raise UserError(
+                f"gate.kind {config.kind}: needs the map over frames and bins, and stage 3 keeps frames:"
+                f" set gate.relevance={ONLINE}"
+            )
+        if config.relevance == ONLINE or config.target == "gated":
+            if not (teacher / WEIGHTS).is_file():
+                raise UserError(f"{teacher}: holds no teacher, which this gate runs beside the student: give --teacher")
+            settings = replace(settings, sign="relu") if config.kind in NEED_MAP else settings
+            self.teacher = OnlineTeacher(explainer_of(teacher, data_dir, settings), config.nodes)
+            theirs = self.teacher.explainer.model.frontend
+            if config.kind in NEED_MAP and front_end_digest(theirs) != front_end_digest(frontend):
+                raise UserError(
+                    f"gate.kind {config.kind}: lies over time and bins, but {teacher} and the student hear different"
+                    " features: take a gate over time (soft, top, del, path, perm)"
+                )
+
+    def _read(self, folder: Path) -> list[FloatArray]:
+        """Relevance of each segment; nothing when it is computed online."""
+        if self.config.relevance == ONLINE:
+            return []
+        if self.config.relevance == SEGMENT:
+            return _arrays(folder / "relevance.scp", [segment.id for segment in self.segments])
+        curve = self.config.relevance
+        check_origin(folder, curve=curve)
+        utterances = sorted({segment.utterance for segment in self.segments})
+        table = dict(zip(utterances, _arrays(folder / f"curves/{curve}/relevance.scp", utterances), strict=True))
+        return [table[s.utterance][s.start : s.start + s.frames] for s in self.segments]
+
+    def fill(self, batch: DistillationBatch, chosen: Indices, scale: float) -> None:
+        """Set relevance, gate or integrated input, and the teacher's logits for it."""
+        config = self.config
+        heard = self.teacher.hear([self.segments[i] for i in chosen]) if self.teacher is not None else None
+        attribution: Tensor | None = None
+        if config.relevance == ONLINE:
+            assert self.teacher is not None and heard is not None
+            attribution = self.teacher.attribution(heard)
+            batch.relevance = self.teacher.relevance(attribution)
+        else:
+            batch.relevance = torch.from_numpy(np.stack([self._relevance[i] for i in chosen]))
+        if config.kind == "add":
+            assert attribution is not None
+            batch.integrated = overlaid(batch.features, attribution, config.beta)
+        elif config.kind == "tf":
+            assert attribution is not None
+            batch.gate = map_gate(attribution, self.rho)
+        else:
+            batch.gate = time_gate(config, batch.relevance, self.rho)
+        if config.target == "clean":
+            batch.teacher_logits_gated = batch.teacher_logits
+        else:
+            assert heard is not None
+            batch.teacher_logits_gated = scale * self._answer(heard, batch.gate, attribution)
+
+    def _answer(self, heard: Heard, gate: Tensor | None, attribution: Tensor | None) -> Tensor:
+        assert self.teacher is not None
+        if gate is not None:
+            return self.teacher.cosines_gated(heard, gate)
+        assert attribution is not None
+        return self.teacher.cosines(replace(heard, features=overlaid(heard.features, attribution, self.config.beta)))
+
+
+def check_relevance_name(name: str) -> None:
+    """UserError when ``gate.relevance`` is no name of a relevance."""
+    if name not in (SEGMENT, ONLINE, FUSED, "full") and not name.isdecimal():
+        raise UserError(
+            f"gate.relevance {name!r}: expected {SEGMENT}, {ONLINE}, {FUSED}, full, or the frames of a duration (200)"
+        )
+
+
+def _arrays(scp: Path, names: list[str]) -> list[FloatArray]:
+    table = read_table(scp, fields=2)
+    lacking = [name for name in names if name not in table]
+    if lacking:
+        raise UserError(f"{scp}: lacks {len(lacking)} that students train on (first: {lacking[0]}): run stage 3 again")
+    return [read_array(table[name]) for name in names]
