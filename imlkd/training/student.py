@@ -135,7 +135,8 @@ def train_student(
     segments = training_segments(targets_dir)
     fbank = load_config(FeaturesConfig, data_dir / "features.yaml").fbank
     pool = load_pool(data_dir, segments, classes)
-    inputs = _inputs(config.gate, method, targets_dir, segments, teacher, data_dir, fbank)
+    with torch.random.fork_rng(devices=[]):  # a teacher that is built draws numbers, and must not move the student's
+        inputs = _inputs(config.gate, method, targets_dir, segments, teacher, data_dir, fbank)
     targets = TeacherTargets(targets_dir, segments, method, config.training.scale, inputs)
     _check_classes(targets, classes, targets_dir)
     model = build_model(config.network, fbank, classes, pool.frames.mean(0))

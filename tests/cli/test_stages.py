@@ -24,7 +24,7 @@ CONF = {
     "features": "fbank: {num_mel_bins: 24}\n",
     "teacher": "network: {width: 8, blocks: 1, embedding_dim: 6}\ntraining: {epochs: 2, batch: 4, threads: 1}\n"
     "segments: {durations: [0.5, 1.0]}\n",
-    "relevance": "segments: {durations: [0.5, 1.0]}\nnodes: 2\n",
+    "relevance": "segments: {durations: [0.5, 1.0]}\nnodes: 2\nmax_failing: 1.0\n",
     "student": "network: {width: 4, blocks: 1, embedding_dim: 5}\ntraining: {epochs: 2, batch: 4, threads: 1}\n",
     "kd": "temperature: 4\n",
 }
