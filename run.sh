@@ -59,7 +59,7 @@ Models
   --conf DIR                 YAML files                                      (default: egs/CORPUS/conf)
   --relevance-set 'K=V ...'  override keys of relevance.yaml, e.g. 'nodes=8 segments.durations=[2.0]'
   --student-model NAME       tdnn, ecapa, xvector, resnet, campplus, redimnet or nexttdnn  (default: that of student.yaml)
-  --gate NAME                integrated input: soft, tf, top, add, del, path, perm (default: that of student.yaml)
+  --gate NAME                integrated input: soft, tf, top, add, del, path, perm, energy, id (default: that of student.yaml)
   --student-set 'K=V ...'    override keys of student.yaml, e.g. 'training.epochs=10'
 Scores
   --backend cosine|plda      what compares embeddings; PLDA: fitted on the students' training set  (default: $backend)

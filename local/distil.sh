@@ -13,7 +13,7 @@ help_message="Usage: $0 [options] <method,method...> <data-dir> <targets-dir> <s
   --cmd CMD           job runner (default: $cmd)
   --conf DIR          holds student.yaml and METHOD.yaml (default: $conf)
   --set 'K=V ...'     override keys of student.yaml
-  --gate NAME         integrated input: soft, tf, top, add, del, path, perm (default: gate.kind of student.yaml)
+  --gate NAME         integrated input: soft, tf, top, add, del, path, perm, energy, id (default: gate.kind of student.yaml)
   --force true|false  redo (default: $force)
 Leaves final.pt, model.yaml, config.yaml and method.yaml in <student-prefix>_METHOD."
 

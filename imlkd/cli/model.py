@@ -116,7 +116,7 @@ def join_targets(out: Path, cuts: Path, nj: int) -> None:
 @set_option
 @click.option("--method-config", type=PATH, help="YAML file of the method; without it the defaults.")
 @progress_option
-@click.option("--gate", help="Integrated input: soft, tf, top, add, del, path, perm (default: gate.kind of --config).")
+@click.option("--gate", help="soft, tf, top, add, del, path, perm, energy, id (default: gate.kind of --config).")
 @click.option("--teacher", type=PATH, help="Model folder that TARGETS must come from (default: the one they lie in).")
 def distil(
     method: str, data_dir: Path, targets: Path, out: Path, config: Path | None, overrides: tuple[str, ...],

@@ -13,6 +13,8 @@ One operator, ``x~ = x' + G * (x - x')``: an interpolation between a baseline an
 | ``add`` | no gate: x~ = x + beta std(x) / std(A) A |
 | ``path`` | one number for all frames, drawn for each segment: control without attribution |
 | ``perm`` | ``soft`` with the frames' relevance in a drawn order: control with wrong places |
+| ``energy`` | ``soft`` with the frames' log energy for relevance: control without a teacher's gradient |
+| ``id`` | 1: x~ = x, control with as many student passes |
 
 Gates lie over time, so teacher and student may have different front-ends and frame rates; ``tf`` and ``add`` lie over
 time and bins, so these two need one front-end.
@@ -29,7 +31,7 @@ from torch import Tensor
 from imlkd.config import bounded, chosen, text
 from imlkd.errors import UserError
 
-GATES = ("soft", "tf", "top", "add", "del", "path", "perm")
+GATES = ("soft", "tf", "top", "add", "del", "path", "perm", "energy", "id")
 NEED_MAP = ("tf", "add")  # the map over frames and bins, not the frames' relevance alone
 
 
@@ -45,6 +47,8 @@ class GateConfig:
     relevance: str = text("segment", help="`segment` (its own), `online`, or a curve: `fused`, `full`, its frames")
     nodes: int = bounded(8, low=2, high=512, help="`online`: gradients of a map")
     target: str = chosen("gated", ("gated", "clean"), help="input that the teacher answers: x~ or x")
+    student: str = chosen("gated", ("gated", "clean"), help="input that the student answers: x~ or x")
+    share: float = bounded(1.0, low=0.0, high=1.0, help="of the batches that have integrated inputs")
 
     def check(self) -> None:
         """UserError where two values do not go together."""
@@ -120,6 +124,11 @@ def at_frames(gate: Tensor, frames: int) -> Tensor:
     whole = ends.floor().long().clamp(max=length - 1)
     until = total[:, whole] + (ends - whole) * gate.double()[:, whole]
     return (until.diff(dim=1) * (frames / length)).clamp(0.0, 1.0).to(gate.dtype)
+
+
+def frame_energy(features: Tensor) -> Tensor:
+    """Log energy of the frames as a gate sees it: mean over the bins of log mel (B, T, F) -> (B, T)."""
+    return features.mean(2)
 
 
 def gated(features: Tensor, gate: Tensor) -> Tensor:

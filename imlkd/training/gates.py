@@ -17,11 +17,19 @@ from torch import Tensor
 from imlkd.attribution.curves import FUSED
 from imlkd.attribution.online import Heard, OnlineTeacher
 from imlkd.attribution.origin import check_origin, front_end_digest
-from imlkd.attribution.relevance import RelevanceConfig
+from imlkd.attribution.relevance import RelevanceConfig, frame_relevance
 from imlkd.attribution.targets import explainer_of
 from imlkd.config import load_config
 from imlkd.distillation.batch import DistillationBatch
-from imlkd.distillation.integrated_inputs import NEED_MAP, GateConfig, map_gate, overlaid, time_gate
+from imlkd.distillation.integrated_inputs import (
+    NEED_MAP,
+    GateConfig,
+    frame_energy,
+    map_gate,
+    overlaid,
+    soft_gate,
+    time_gate,
+)
 from imlkd.errors import UserError
 from imlkd.features.segments import Segment
 from imlkd.kaldi_io import FloatArray, read_array, read_table
@@ -39,6 +47,11 @@ def is_cached(config: GateConfig, targets_dir: Path) -> bool:
     return config.kind == "soft" and config.relevance == SEGMENT and config.target == "gated" and same_rho
 
 
+def has_integrated(config: GateConfig) -> bool:
+    """Whether the next batch is among the share with integrated inputs; draws from torch's generator below 1 alone."""
+    return config.share >= 1.0 or float(torch.rand(())) < config.share
+
+
 class IntegratedInputs:
     """Fills batches with the integrated input of a configuration.
 
@@ -54,7 +67,7 @@ class IntegratedInputs:
         config.check()
         self.config, self.segments = config, segments
         settings = load_config(RelevanceConfig, targets_dir / "config.yaml")
-        self.rho = settings.rho if config.rho is None else config.rho
+        self.settings, self.rho = settings, settings.rho if config.rho is None else config.rho
         self._relevance = self._read(targets_dir)
         self.teacher: OnlineTeacher | None = None
         if config.kind in NEED_MAP and config.relevance != ONLINE:
@@ -62,7 +75,7 @@ class IntegratedInputs:
                 f"gate.kind {config.kind}: needs the map over frames and bins, and stage 3 keeps frames:"
                 f" set gate.relevance={ONLINE}"
             )
-        if config.relevance == ONLINE or config.target == "gated":
+        if config.relevance == ONLINE or (config.target == "gated" and config.kind != "id"):
             if not (teacher / WEIGHTS).is_file():
                 raise UserError(f"{teacher}: holds no teacher, which this gate runs beside the student: give --teacher")
             settings = replace(settings, sign="relu") if config.kind in NEED_MAP else settings
@@ -90,26 +103,39 @@ class IntegratedInputs:
         """Set relevance, gate or integrated input, and the teacher's logits for it."""
         config = self.config
         heard = self.teacher.hear([self.segments[i] for i in chosen]) if self.teacher is not None else None
-        attribution: Tensor | None = None
-        if config.relevance == ONLINE:
-            assert self.teacher is not None and heard is not None
-            attribution = self.teacher.attribution(heard)
-            batch.relevance = self.teacher.relevance(attribution)
-        else:
-            batch.relevance = torch.from_numpy(np.stack([self._relevance[i] for i in chosen]))
+        attribution = self._relevance_of(batch, heard, chosen)
         if config.kind == "add":
             assert attribution is not None
             batch.integrated = overlaid(batch.features, attribution, config.beta)
         elif config.kind == "tf":
             assert attribution is not None
             batch.gate = map_gate(attribution, self.rho)
+        elif config.kind == "id":
+            batch.integrated = batch.features
+        elif config.kind == "energy":
+            batch.gate = soft_gate(self._energy(batch.features), self.rho)
         else:
+            assert batch.relevance is not None
             batch.gate = time_gate(config, batch.relevance, self.rho)
-        if config.target == "clean":
+        if config.target == "clean" or config.kind == "id":
             batch.teacher_logits_gated = batch.teacher_logits
         else:
             assert heard is not None
             batch.teacher_logits_gated = scale * self._answer(heard, batch.gate, attribution)
+
+    def _relevance_of(self, batch: DistillationBatch, heard: Heard | None, chosen: Indices) -> Tensor | None:
+        """Set the batch's relevance; returns the map, where it was computed now."""
+        if self.config.relevance == ONLINE:
+            assert self.teacher is not None and heard is not None
+            attribution = self.teacher.attribution(heard)
+            batch.relevance = self.teacher.relevance(attribution)
+            return attribution
+        batch.relevance = torch.from_numpy(np.stack([self._relevance[i] for i in chosen]))
+        return None
+
+    def _energy(self, features: Tensor) -> Tensor:
+        """In [0, 1], brought there as relevance is."""
+        return frame_relevance(frame_energy(features), replace(self.settings, sign="signed"))
 
     def _answer(self, heard: Heard, gate: Tensor | None, attribution: Tensor | None) -> Tensor:
         assert self.teacher is not None

@@ -24,7 +24,7 @@ from imlkd.files import make_dir
 from imlkd.kaldi_io import FloatArray, read_scp_arrays
 from imlkd.models.networks import CONFIGS, NetworkSettings, name_of
 from imlkd.models.store import WEIGHTS
-from imlkd.training.gates import IntegratedInputs, check_relevance_name, is_cached
+from imlkd.training.gates import IntegratedInputs, check_relevance_name, has_integrated, is_cached
 from imlkd.training.live_teacher import LiveTeacher, prepare_method
 from imlkd.training.pool import load_pool, speakers_of
 from imlkd.training.sampling import Indices, SegmentPool
@@ -54,6 +54,7 @@ class TeacherTargets:
     """The arks of ``targets_<set>/`` in memory, in the order of the segments; only what the method needs is read.
 
     :param inputs: what makes the integrated inputs; None: the soft gate that stage 3 cached.
+    :param gate: how often there are integrated inputs, and whether the student hears them.
     """
 
     def __init__(
@@ -63,13 +64,15 @@ class TeacherTargets:
         method: Method,
         scale: float,
         inputs: IntegratedInputs | None = None,
+        gate: GateConfig | None = None,
     ) -> None:
         from imlkd.attribution.relevance import RelevanceConfig
 
         self.scale = scale
         self.rho = load_config(RelevanceConfig, folder / "config.yaml").rho
         needs = method.needs
-        self.inputs = inputs
+        self.inputs, self.gate = inputs, gate or GateConfig()
+        self.explains = needs.input_gradient  # relevance is wanted of every batch, integrated or not
         cached = needs.relevance and inputs is None
         names = [segment.id for segment in segments]
         self.cosines = _stacked(folder / "cosines.scp", names) if needs.teacher_logits else None
@@ -89,17 +92,29 @@ class TeacherTargets:
         rows = torch.from_numpy(chosen)
         if self.cosines is not None:
             batch.teacher_logits = self.scale * self.cosines[rows]
-        if self.relevance is not None and self.cosines_gated is not None:
-            batch.relevance = torch.from_numpy(np.stack([self.relevance[i] for i in chosen]))
-            batch.gate = soft_gate(batch.relevance, self.rho)
-            batch.teacher_logits_gated = self.scale * self.cosines_gated[rows]
-        if self.inputs is not None:
-            self.inputs.fill(batch, chosen, self.scale)
+        if self.relevance is not None or self.inputs is not None:
+            integrated = has_integrated(self.gate)
+            if integrated or self.explains:
+                self._integrate(batch, chosen)
+            if not integrated:
+                batch.gate, batch.integrated = None, None
         if self.embeddings is not None:
             batch.teacher_embedding = self.embeddings[rows]
         if self.teacher is not None:
             batch.teacher_output = self.teacher.answer(batch.features)
         return batch
+
+    def _integrate(self, batch: DistillationBatch, chosen: Indices) -> None:
+        """Relevance, integrated input and the teacher's answer to it, from the cache or computed now."""
+        if self.inputs is not None:
+            self.inputs.fill(batch, chosen, self.scale)
+        else:
+            assert self.relevance is not None and self.cosines_gated is not None
+            batch.relevance = torch.from_numpy(np.stack([self.relevance[i] for i in chosen]))
+            batch.gate = soft_gate(batch.relevance, self.rho)
+            batch.teacher_logits_gated = self.scale * self.cosines_gated[torch.from_numpy(chosen)]
+        if self.gate.student == "clean":
+            batch.gate, batch.integrated = None, batch.features
 
 
 def _listed(scp: Path, names: list[str]) -> list[FloatArray]:
@@ -137,7 +152,7 @@ def train_student(
     pool = load_pool(data_dir, segments, classes)
     with torch.random.fork_rng(devices=[]):  # a teacher that is built draws numbers, and must not move the student's
         inputs = _inputs(config.gate, method, targets_dir, segments, teacher, data_dir, fbank)
-    targets = TeacherTargets(targets_dir, segments, method, config.training.scale, inputs)
+    targets = TeacherTargets(targets_dir, segments, method, config.training.scale, inputs, config.gate)
     _check_classes(targets, classes, targets_dir)
     model = build_model(config.network, fbank, classes, pool.frames.mean(0))
     follow_teacher(model, config.start, config.head, targets_dir)

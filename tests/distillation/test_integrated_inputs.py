@@ -25,7 +25,7 @@ from imlkd.distillation.integrated_inputs import (
 )
 from imlkd.errors import UserError
 
-OVER_TIME = [kind for kind in GATES if kind not in NEED_MAP]
+OVER_TIME = [kind for kind in GATES if kind not in (*NEED_MAP, "energy", "id")]  # those of relevance
 RELEVANCE = arrays(
     np.float32, st.tuples(st.integers(1, 3), st.integers(2, 40)), elements=st.floats(0, 1, width=32)
 )

@@ -87,7 +87,7 @@ def filled(targets: Path, corpus: Path, config: GateConfig, seed: int = 0) -> tu
     pool: SegmentPool = load_pool(corpus, segments, SPEAKERS)
     chosen = np.array([i for i, segment in enumerate(segments) if segment.frames == 100])
     inputs = inputs_of(targets, corpus, config)
-    plain = TeacherTargets(targets, segments, build_method("imlkd"), 30.0, inputs)
+    plain = TeacherTargets(targets, segments, build_method("imlkd"), 30.0, inputs, config)
     torch.manual_seed(seed)
     return plain.batch(pool, chosen), [segments[i] for i in chosen]
 
@@ -116,7 +116,7 @@ def test_the_teacher_beside_the_student_says_what_stage_3_said(
     assert batch.teacher_logits_gated is batch.teacher_logits
 
 
-@pytest.mark.parametrize("kind", [kind for kind in GATES if kind not in NEED_MAP])
+@pytest.mark.parametrize("kind", [kind for kind in GATES if kind not in (*NEED_MAP, "id")])
 def test_teacher_and_student_take_the_same_gate(foreign: Path, toy_corpus: Path, kind: str) -> None:
     """Features of their own, one gate: the teacher's answer is to its features under the batch's gate."""
     config = GateConfig(kind=kind, rho=0.2)
@@ -133,7 +133,7 @@ def test_teacher_and_student_take_the_same_gate(foreign: Path, toy_corpus: Path,
     torch.testing.assert_close(batch.teacher_logits_gated, 30 * answer, atol=1e-3, rtol=0)
     again, other = (filled(foreign, toy_corpus, config, seed)[0].gate for seed in (0, 1))
     assert again is not None and other is not None and torch.equal(batch.gate, again)
-    assert torch.equal(batch.gate, other) is (kind == "soft")
+    assert torch.equal(batch.gate, other) is (kind in ("soft", "energy"))
 
 
 def test_gates_over_bins(targets: Path, toy_corpus: Path) -> None:
@@ -156,6 +156,47 @@ def test_gates_over_bins(targets: Path, toy_corpus: Path) -> None:
         torch.testing.assert_close(batch.teacher_logits_gated, 30 * answer, atol=5e-3, rtol=0)
 
 
+def test_controls_without_relevance(foreign: Path, toy_corpus: Path) -> None:
+    """`id` is the input itself, with the cached answer; `energy` follows the student's own log energy."""
+    batch, _ = filled(foreign, toy_corpus, GateConfig("id"))
+    assert batch.integrated is batch.features and batch.gate is None
+    assert batch.teacher_logits_gated is batch.teacher_logits
+    batch, _ = filled(foreign, toy_corpus, GateConfig("energy", rho=0.2))
+    assert batch.gate is not None
+    energy = batch.features.mean(2)
+    for gate, values in zip(batch.gate.numpy(), energy.numpy(), strict=True):
+        low, high = 2, 98  # the moving average is whole
+        mean = np.convolve(values, np.ones(5) / 5, mode="valid")
+        top = np.minimum(mean, np.quantile(mean, 0.95))
+        assert np.corrcoef(gate[low:high], top)[0, 1] > 0.999
+        assert gate.min() == pytest.approx(0.2, abs=1e-6) and gate.max() == pytest.approx(1.0, abs=1e-6)
+
+
+def test_the_student_may_hear_the_plain_input(targets: Path, toy_corpus: Path) -> None:
+    for config in (GateConfig(student="clean"), GateConfig("del", student="clean")):
+        batch, _ = filled(targets, toy_corpus, config)
+        assert batch.gate is None and batch.integrated is batch.features
+        assert batch.teacher_logits_gated is not None and batch.teacher_logits is not None
+        assert not torch.equal(batch.teacher_logits_gated, batch.teacher_logits)
+
+
+def test_a_share_of_the_batches_is_integrated(targets: Path, toy_corpus: Path) -> None:
+    segments = read_segments(targets / "segments")
+    pool = load_pool(toy_corpus, segments, SPEAKERS)
+    rows = np.array([i for i, segment in enumerate(segments) if segment.frames == 100])
+    for method, has_relevance in (("imlkd", 0.0), ("imlkd+ig-match", 1.0)):
+        for inputs in (None, inputs_of(targets, toy_corpus, GateConfig("perm"))):
+            built = build_method(method)
+            plain = TeacherTargets(targets, segments, built, 30.0, inputs, GateConfig(share=0.3))
+            torch.manual_seed(0)
+            batches = [plain.batch(pool, rows) for _ in range(200)]
+            share = np.mean([batch.gate is not None for batch in batches])
+            assert 0.2 < share < 0.4
+            assert np.mean([batch.relevance is not None for batch in batches]) >= max(share, has_relevance)
+            counts = {len(built.views(batch, torch.nn.Module())) for batch in batches}  # type: ignore[arg-type]
+            assert counts == {1, 2}
+
+
 def test_curves_give_the_relevance_of_their_place(targets: Path, toy_corpus: Path) -> None:
     for curve in ("fused", "full", "100"):
         whole = read_scp_arrays(targets / f"curves/{curve}/relevance.scp")
@@ -167,6 +208,7 @@ def test_curves_give_the_relevance_of_their_place(targets: Path, toy_corpus: Pat
 
 
 @pytest.mark.parametrize("gate", [GateConfig("perm"), GateConfig("del", relevance="fused", target="clean"),
+                                  GateConfig("energy", share=0.5), GateConfig("id"),
                                   GateConfig("add", relevance="online", nodes=2)])  # fmt: skip
 def test_a_student_by_another_gate(targets: Path, toy_corpus: Path, tmp_path: Path, gate: GateConfig) -> None:
     config = dataclasses.replace(STUDENT, gate=gate)

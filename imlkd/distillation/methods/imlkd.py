@@ -48,19 +48,21 @@ class Imlkd(Method):
         self.config = config
 
     def views(self, batch: DistillationBatch, model: SpeakerModel) -> list[Tensor]:
-        """Without a weight the integrated input is left out: it would only change the batch statistics."""
+        """The plain one alone where the integrated one has no weight, as it would only change the batch statistics."""
         if not self.config.weight_integrated:
             return [batch.features]
         if batch.integrated is not None:
             return [batch.features, batch.integrated]
-        assert batch.gate is not None
+        if batch.gate is None:  # a batch outside the share with integrated inputs
+            return [batch.features]
         return [batch.features, gated(batch.features, batch.gate)]
 
     def terms(self, batch: DistillationBatch, views: list[View]) -> dict[str, Tensor]:
-        assert batch.teacher_logits is not None and batch.teacher_logits_gated is not None
+        assert batch.teacher_logits is not None
         plain = self._levels(views[0].logits, batch.teacher_logits, self.config.weight_input)
         if len(views) == 1:
             return plain
+        assert batch.teacher_logits_gated is not None
         integrated = self._levels(views[1].logits, batch.teacher_logits_gated, self.config.weight_integrated)
         return plain | {f"{name}_ii": term for name, term in integrated.items()}
 
