@@ -2,7 +2,8 @@
 
 A record is ``REC`` and a line feed, the length and CRC-32 of its content (little endian, 8 and 4 bytes), and the
 content: the length of a JSON header, the header (key, and name and shape of each array), and the arrays as float32. A
-kill can only damage the last record; whatever follows the first damaged one is cut off.
+kill can only damage the last record; whatever follows the first damaged one is cut off. A chunk that the disk had no
+room for is taken back at once, so that the file holds whole records or is not there.
 """
 
 from __future__ import annotations
@@ -57,18 +58,31 @@ class Journal:
         return end
 
     def append(self, records: Iterable[Record]) -> None:
-        """Add a chunk of records; it is on the disk when this returns."""
-        parts = [] if self._end else [self.first_line]
+        """Add a chunk of records; it is on the disk when this returns, and on an error nothing of it is."""
+        keys, parts = [], [] if self._end else [self.first_line]
         for key, arrays in records:
             content = _packed(key, arrays)
             parts += [_HEAD.pack(_MARK, len(content), zlib.crc32(content)), content]
-            self.keys.append(key)
+            keys.append(key)
         make_dir(self.path.parent)
-        with os_errors(self.path), open(self.path, "ab") as stream:
-            stream.writelines(parts)
-            stream.flush()
-            os.fsync(stream.fileno())
+        with os_errors(self.path):
+            try:
+                with open(self.path, "ab") as stream:
+                    stream.writelines(parts)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+            except OSError:
+                self._take_back()
+                raise
+        self.keys += keys
         self._end += sum(map(len, parts))
+
+    def _take_back(self) -> None:
+        """Leave what is whole, and no file where nothing is."""
+        if self._end:
+            os.truncate(self.path, self._end)
+        else:
+            self.path.unlink(missing_ok=True)
 
     def records(self) -> Iterator[Record]:
         """All records in the order of their coming, one at a time in memory."""

@@ -87,12 +87,24 @@ def test_wherever_it_is_cut_or_damaged(tmp_path: Path, data: st.DataObject) -> N
 
 
 def test_a_full_disk(tmp_path: Path, file_size_limit: Callable[[int], AbstractContextManager[None]]) -> None:
+    """What was whole stays and nothing half-written does: the same journal, or a new one, goes on."""
     journal = Journal(tmp_path / "j", "x")
     journal.append(records(1))
-    before = (tmp_path / "j").stat().st_size
-    with file_size_limit(before + 50), pytest.raises(UserError, match="j: the file-size limit is reached"):
+    before = (tmp_path / "j").read_bytes()
+    with file_size_limit(len(before) + 50), pytest.raises(UserError, match="j: the file-size limit is reached"):
         journal.append(records(3, 1))
+    assert (tmp_path / "j").read_bytes() == before and journal.keys == ["utt-0"]
+    journal.append(records(3, 1))
     again = Journal(tmp_path / "j", "x")
-    assert again.keys == ["utt-0"] and again.cut_off == 50
-    again.append(records(3, 1))
-    assert same(list(Journal(tmp_path / "j", "x").records()), records(1) + records(3, 1))
+    assert again.cut_off == 0 and same(list(again.records()), records(1) + records(3, 1))
+
+
+def test_a_full_disk_at_the_first_chunk(
+    tmp_path: Path, file_size_limit: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    journal = Journal(tmp_path / "j", "x")
+    with file_size_limit(50), pytest.raises(UserError, match="j: the file-size limit is reached"):
+        journal.append(records(1))
+    assert not journal.path.exists() and journal.keys == []
+    journal.append(records(1))
+    assert same(list(Journal(tmp_path / "j", "x").records()), records(1))

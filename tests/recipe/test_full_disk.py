@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from imlkd.attribution.journal import Journal
 from tests.recipe.workspaces import Result, Workspace, contents, damage, leftovers, logs_written_since
 
 PAGE = 4096
@@ -33,7 +34,24 @@ def check_refused(result: Result, words: str, before: dict[str, str], root: Path
     assert line.startswith("imlkd: error: ") and words in line, result.err
     assert any(f" {folder}/" in line for folder in ("data", "exp", *folders)), line
     assert "Traceback" not in result.out + result.err + logs_written_since(start, *folders)
-    assert damage(before, contents(*folders)) == [] and leftovers(*folders) == []
+    after = contents(*folders)
+    kept = journals(after)
+    assert damage(before, {name: digest for name, digest in after.items() if name not in kept}) == []
+    assert leftovers(*folders) == [] and all(map(is_whole, kept))
+
+
+def journals(found: dict[str, str]) -> list[str]:
+    """Those of stage 3: no leftovers, but what the same command goes on from."""
+    return [name for name in found if Path(name).name.startswith(".journal.")]
+
+
+def is_whole(name: str) -> bool:
+    """Whether a journal holds finished utterances and not a byte of a half-written one."""
+    made_from = Path(name).read_bytes().partition(b"\n")[0].decode().removeprefix("imlkd journal of ")
+    copy = Path(shutil.copy2(name, f"{name}.copy"))
+    journal = Journal(copy, made_from)
+    copy.unlink()
+    return bool(journal.keys) and journal.cut_off == 0
 
 
 @pytest.fixture
@@ -68,9 +86,12 @@ def test_no_space_left(stage: int, small_disk: Path) -> None:
     result = workspace.run(*options(stage), "--force", "true")
     check_refused(result, "no space left on the device: free some", before, workspace.root, start)
     filler.unlink()
+    kept, start = journals(contents(workspace.root / "exp")), time.time()
     again = workspace.run(*options(stage))
     assert again.status == 0, again.err
     assert not all(line.endswith(": up to date") for line in again.ran())
+    assert logs_written_since(start, workspace.root / "exp").count("utterances are done already") == len(kept)
+    assert journals(contents(workspace.root / "exp")) == []
 
 
 @pytest.mark.slow
