@@ -148,7 +148,9 @@ teacher_dir=$exp/$teacher
 [ "$teacher" = own ] && teacher_dir=$exp/${corpus}_teacher
 targets=$teacher_dir/targets_$train_set
 read -r -a all_lists <<< "$lists"
-imlkd recipe check-speakers --teacher "$teacher" --teacher-speakers "$teacher_speakers" "$data" "$teacher_set" $test_sets
+read -r -a all_test_sets <<< "$test_sets"
+imlkd recipe check-speakers --teacher "$teacher" --teacher-speakers "$teacher_speakers" "$data" "$teacher_set" \
+  "${all_test_sets[@]}"
 embedded=$test_sets
 if [ "$backend $score_norm" != "cosine none" ]; then
   imlkd recipe check-cohort "$data/$train_set/spk2utt" --backend "$backend" --score-norm "$score_norm" \

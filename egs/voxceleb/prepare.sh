@@ -50,10 +50,10 @@ Leaves local/ (names only, voxceleb_sources.txt, voxceleb_missing.txt), the sets
 local=$2/local
 IFS=, read -r -a sources <<< "$1"
 options=(--train "$train" --min-utterances "$min_utterances")
-IFS=, read -r -a lists <<< "$trials"
-for list in "${lists[@]}"; do options+=(--trials "$list"); done
-IFS=, read -r -a lists <<< "$expect"
-for list in "${lists[@]}"; do options+=(--expect "$list"); done
+IFS=, read -r -a named <<< "$trials"
+for list in "${named[@]}"; do options+=(--trials "$list"); done
+IFS=, read -r -a named <<< "$expect"
+for list in "${named[@]}"; do options+=(--expect "$list"); done
 [ "$allow_partial" = false ] || options+=(--allow-partial)
 [ "$decode_m4a" = false ] || options+=(--decode-m4a)
 [ -z "$relocate_from" ] || options+=(--relocate "$relocate_from" "$relocate_to")

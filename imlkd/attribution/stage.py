@@ -46,8 +46,8 @@ def explain_job(
     marker.begin(made_from)
     torch.set_num_threads(threads or torch.get_num_threads())
     config = load_config(RelevanceConfig, out / "config.yaml")
-    save_origin(origin_of(teacher, config), out)
     explainer = explainer_of(teacher, data_dir, config, allow_pipes)
+    save_origin(origin_of(teacher, config), out)
     work = plan_work(data_dir, read_segments(out / "segments"), config, job, nj)
     journal = Journal(out / f".journal.{job}", " ".join(made_from.values()))
     if journal.keys:

@@ -10,6 +10,8 @@ from imlkd.scoring.metrics import Floats
 _ITERATIONS = 100
 _SMALLEST_GRADIENT = 1e-10
 _FLAT = 1e-8
+_RESOLUTION = 1e-14
+"""Relative: a loss that rises by less is the same loss, and a step is not shortened for it."""
 
 
 class Separable(Exception):
@@ -66,7 +68,7 @@ def _newton(design: Floats, side: Floats, share: Floats, logit: float) -> Floats
                 raise Separable  # but for ties: the loss still falls, ever more slowly, along some direction
             return weights
         size = 1.0
-        while loss_at(weights + size * step) > loss and size > 1e-10:
+        while loss_at(weights + size * step) > loss * (1.0 + _RESOLUTION) and size > 1e-10:
             size *= 0.5
         weights = weights + size * step
         loss = loss_at(weights)

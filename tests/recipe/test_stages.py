@@ -117,10 +117,10 @@ def test_settings_rerun_what_depends_on_them(
 
 
 def test_overrides_count_too(workspace: Workspace) -> None:
-    options = ("--relevance-set", "nodes=3 batch=8", *only(3))
+    options = ("--relevance-set", "nodes=6 batch=8", *only(3))
     ran = reasons(workspace.run(*options).ran())
     assert ran == {"stage 3 (minivox_train)": "--relevance-set changed"}
-    assert "nodes: 3" in (workspace.root / "exp/minivox_teacher/targets_minivox_train/config.yaml").read_text()
+    assert "nodes: 6" in (workspace.root / "exp/minivox_teacher/targets_minivox_train/config.yaml").read_text()
 
 
 def test_a_deleted_output_is_made_again(workspace: Workspace) -> None:
