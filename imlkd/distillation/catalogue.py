@@ -14,6 +14,7 @@ SAID = {
     "teacher_stages": "same features, teacher runs beside",
     "relevance": "relevance",
     "input_gradient": "double backward",
+    "adapters": "a tdnn student, which gets adapters",
 }
 
 

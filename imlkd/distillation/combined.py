@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import astuple
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,8 @@ class Combined(Method):
         self.names = list(methods)
         self.methods = nn.ModuleList(methods.values())
         owner: dict[str, str] = {}
+        if single := next((name for name, method in methods.items() if method.alone), None):
+            raise UserError(f"{'+'.join(methods)}: {single} cannot be put together with other methods: take it alone")
         for name, method in methods.items():
             for what in sorted(method.aligns & owner.keys()):
                 raise UserError(f"{'+'.join(methods)}: {owner[what]} and {name} both align {what}: take one of them")
@@ -39,6 +42,10 @@ class Combined(Method):
     def prepare(self, student: Widths, teacher: Widths | None, classes: int) -> None:
         for method in self._each():
             method.prepare(student, teacher, classes)
+
+    def fit(self, sample: Callable[[int], Tensor]) -> None:
+        for method in self._each():
+            method.fit(sample)
 
     def views(self, batch: DistillationBatch, model: SpeakerModel) -> list[Tensor]:
         further = [method.views(batch, model)[1:] for method in self._each()]
@@ -60,10 +67,7 @@ class Combined(Method):
 
 
 def _flags(needs: Needs) -> tuple[bool, ...]:
-    return (
-        needs.labels, needs.teacher_logits, needs.teacher_embedding, needs.teacher_stages, needs.relevance,
-        needs.input_gradient,
-    )  # fmt: skip
+    return astuple(needs)
 
 
 class TwoViews(Method):
@@ -85,6 +89,9 @@ class TwoViews(Method):
 
     def prepare(self, student: Widths, teacher: Widths | None, classes: int) -> None:
         self.method.prepare(student, teacher, classes)
+
+    def fit(self, sample: Callable[[int], Tensor]) -> None:
+        self.method.fit(sample)
 
     def views(self, batch: DistillationBatch, model: SpeakerModel) -> list[Tensor]:
         """UserError when the method has further views of its own."""

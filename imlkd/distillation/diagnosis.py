@@ -20,20 +20,27 @@ def diagnose(
     batch: DistillationBatch,
     logits: Tensor,
     temperatures: Sequence[float],
+    stage: Tensor | None = None,
 ) -> dict[str, float]:
     """``gradient_<term>`` for each, and with a teacher's logits ``agreement`` and ``teacher_posterior``.
 
+    A term of frames does not pass the embedding: its gradient is taken at the last stage, as
+    ``stage_gradient_<term>``, and AAM's is taken there too.
+
     :param terms: at full strength, ``aam`` among them.
     :param embedding: (V * B, D) of all views; gradient norms are over all of it.
+    :param stage: (V * B, C, T), the last one.
     :param logits: (B, C), the student's of the plain view.
     :param temperatures: the method's, over which the teacher's posterior of the true speaker is averaged.
     """
     found: dict[str, float] = {}
     for name, term in terms.items():
-        gradient = None
-        if term.requires_grad:
-            (gradient,) = torch.autograd.grad(term, embedding, retain_graph=True, allow_unused=True)
-        found[f"gradient_{name}"] = 0.0 if gradient is None else float(gradient.norm())
+        norm = _gradient_norm(term, embedding)
+        if norm is None and stage is not None and (inside := _gradient_norm(term, stage)) is not None:
+            found["stage_gradient_aam"] = _gradient_norm(terms["aam"], stage) or 0.0
+            found[f"stage_gradient_{name}"] = inside
+        else:
+            found[f"gradient_{name}"] = norm or 0.0
     if batch.teacher_logits is not None:
         theirs = in_full(batch.teacher_logits)
         found["agreement"] = float((logits.argmax(1) == theirs.argmax(1)).float().mean())
@@ -43,15 +50,25 @@ def diagnose(
     return {name: float(f"{value:.4g}") for name, value in found.items()}
 
 
+def _gradient_norm(term: Tensor, place: Tensor) -> float | None:
+    """None where the term does not depend on the place."""
+    if not term.requires_grad:
+        return None
+    (gradient,) = torch.autograd.grad(term, place, retain_graph=True, allow_unused=True)
+    return None if gradient is None else float(gradient.norm())
+
+
 def warnings(found: Mapping[str, float]) -> list[str]:
-    """A line for each term that no longer moves the embedding, and for a posterior that says the label or nothing."""
-    floor = DEAD * found.get("gradient_aam", 0.0)
-    said = [
-        f"{name.removeprefix('gradient_')} is dead: its gradient at the embedding is {value:g}, that of aam"
-        f" {found['gradient_aam']:g}: raise its weight or change its temperature, or leave it out"
-        for name, value in found.items()
-        if name.startswith("gradient_") and value < floor
-    ]
+    """A line for each term that no longer moves the student, and for a posterior that says the label or nothing."""
+    said = []
+    for prefix, place in (("gradient_", "embedding"), ("stage_gradient_", "last stage")):
+        whole = found.get(f"{prefix}aam", 0.0)
+        said += [
+            f"{name.removeprefix(prefix)} is dead: its gradient at the {place} is {value:g}, that of aam {whole:g}:"
+            " raise its weight or change its temperature, or leave it out"
+            for name, value in found.items()
+            if name.startswith(prefix) and value < DEAD * whole
+        ]
     posterior = found.get("teacher_posterior")
     if posterior is not None and not POSTERIOR[0] <= posterior <= POSTERIOR[1]:
         way = "raise" if posterior > POSTERIOR[1] else "lower"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ class Needs:
     :param teacher_stages: feature maps inside the teacher, which then runs beside the student and hears its features.
     :param relevance: the teacher's Integrated Gradients.
     :param input_gradient: gradients of the student with respect to its input, which are trained through.
+    :param adapters: a student with adapters behind its blocks.
     """
 
     labels: bool = False
@@ -28,6 +30,7 @@ class Needs:
     teacher_stages: bool = False
     relevance: bool = False
     input_gradient: bool = False
+    adapters: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class Method(nn.Module):
     needs = Needs()
     aligns: frozenset[str] = frozenset()
     """What its terms align: two methods that align the same thing do not go together."""
+    alone = False
+    """Whether it can't be put together with other methods."""
     labelled_views = 1
     """How many of the first views the AAM loss counts on, averaged."""
 
@@ -62,6 +67,12 @@ class Method(nn.Module):
 
     def prepare(self, student: Widths, teacher: Widths | None, classes: int) -> None:
         """Make the projections between student and teacher; called once, before the optimiser is."""
+
+    def fit(self, sample: Callable[[int], Tensor]) -> None:
+        """Learn from the teacher what no step of the training teaches; called once, after ``prepare``.
+
+        :param sample: how many training segments -> the teacher's last stage for so many of them, (B, C, T).
+        """
 
     def views(self, batch: DistillationBatch, model: SpeakerModel) -> list[Tensor]:
         """The inputs (B, T, F) of the student's passes; the first is always the plain one."""

@@ -31,7 +31,9 @@ from imlkd.distillation.methods.kd import Kd, KdConfig
 from imlkd.distillation.methods.mlkd_noisy import MlkdNoisy, MlkdNoisyConfig
 from imlkd.distillation.methods.mlld import Mlld, MlldConfig
 from imlkd.distillation.methods.mlxv import Mlxv, MlxvConfig
+from imlkd.distillation.methods.mvq import Mvq, MvqConfig
 from imlkd.distillation.methods.no_teacher import NoTeacher, NoTeacherConfig
+from imlkd.distillation.methods.oskdft import Oskdft, OskdftConfig
 from imlkd.distillation.methods.rkd import Rkd, RkdConfig
 from imlkd.distillation.methods.sp import Sp, SpConfig
 from imlkd.distillation.methods.vickd import Vickd, VickdConfig
@@ -56,6 +58,8 @@ METHODS: Mapping[str, tuple[type[Any], type[Any]]] = {
     "fitnets": (Fitnets, FitnetsConfig),
     "iusp": (Iusp, IuspConfig),
     "mlkd-noisy": (MlkdNoisy, MlkdNoisyConfig),
+    "mvq": (Mvq, MvqConfig),
+    "oskdft": (Oskdft, OskdftConfig),
     "ig-match": (IgMatch, IgMatchConfig),
 }
 
@@ -125,8 +129,10 @@ class Objective(nn.Module):
         aam = margins[0] if len(margins) == 1 else torch.stack(margins).mean()
         own = self.method.terms(batch, views)
         if self.watching:
-            found = diagnose({"aam": aam, **own}, output.embedding, batch, views[0].logits, self.method.temperatures)
-            self.diagnosis = found
+            self.diagnosis = diagnose(
+                {"aam": aam, **own}, output.embedding, batch, views[0].logits, self.method.temperatures,
+                output.stages[-1],
+            )  # fmt: skip
         terms = {"aam": aam, **{name: ramp * term for name, term in own.items()}}
         return torch.stack(list(terms.values())).sum(), terms
 

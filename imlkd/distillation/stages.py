@@ -44,6 +44,15 @@ def standardised(stage: Tensor) -> Tensor:
     return centred / deviation.clamp_min(1e-5)
 
 
+def level_distance(student: Tensor, teacher: Tensor, cosine: float = 1.0) -> Tensor:
+    """Absolute difference plus ``cosine`` times the cosine term, (B, C, T) both, the cosine frame by frame.
+
+    DistilHuBERT's distance of feature maps (Chang, Yang, Lee, ICASSP 2022, eq. 1).
+    """
+    apart = (student - teacher).abs().mean()
+    return apart - cosine * functional.logsigmoid(functional.cosine_similarity(student, teacher, dim=1)).mean()
+
+
 def statistics(stage: Tensor) -> Tensor:
     """Mean and standard deviation over time: (B, C, T) -> (B, 2C)."""
     variance = stage.var(2, unbiased=False)

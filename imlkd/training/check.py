@@ -16,6 +16,7 @@ from imlkd.features.fbank import FbankConfig
 from imlkd.training.gates import check_relevance_name
 from imlkd.training.head import HeadConfig
 from imlkd.training.imported_teacher import check_teacher_name
+from imlkd.training.live_teacher import with_adapters
 from imlkd.training.student import StudentConfig
 from imlkd.training.teacher import TeacherConfig
 
@@ -57,6 +58,9 @@ def check_recipe(
             settings = load_config(cls, path, overrides.get(kind, ()))
             if isinstance(settings, FeaturesConfig):
                 _check_together(settings.fbank, path)
+            if isinstance(settings, StudentConfig):
+                for method in names:
+                    with_adapters(settings.network, build_method(method))
             if isinstance(settings, RelevanceConfig):
                 _check_together(settings, path)
             if isinstance(settings, StudentConfig):

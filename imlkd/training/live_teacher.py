@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,8 +13,14 @@ from imlkd.distillation.method import Method, Widths
 from imlkd.errors import UserError
 from imlkd.features.fbank import FbankConfig
 from imlkd.models.fbank_model import FbankModel
+from imlkd.models.networks import NetworkSettings, name_of
 from imlkd.models.speaker_model import SpeakerModel, SpeakerOutput
 from imlkd.models.store import DESCRIPTION, load_model
+from imlkd.models.tdnn import TdnnConfig
+from imlkd.training.sampling import SegmentPool
+
+ADAPTERS = 8  # channels over those inside an adapter, where the settings don't say
+ROWS = 32  # segments that the teacher hears at once before the training
 
 
 class LiveTeacher:
@@ -37,6 +45,28 @@ class LiveTeacher:
     def answer(self, features: Tensor) -> SpeakerOutput:
         """(B, T, F) -> stages, pooled, embedding."""
         return self.model.encode(features, torch.full((len(features),), features.shape[1]))
+
+
+def last_stages(teacher: LiveTeacher, pool: SegmentPool, seed: int, count: int) -> Tensor:
+    """The teacher's last stage, (count, C, T), for drawn segments of the commonest duration, or for all it has."""
+    durations, numbers = np.unique([segment.frames for segment in pool.segments], return_counts=True)
+    common = durations[numbers.argmax()]
+    own = np.array([i for i, segment in enumerate(pool.segments) if segment.frames == common])
+    chosen = np.random.default_rng(seed).permutation(own)[:count]
+    parts = [teacher.answer(pool.crops(chosen[i : i + ROWS])).stages[-1] for i in range(0, len(chosen), ROWS)]
+    return torch.cat(parts).float()
+
+
+def with_adapters(network: NetworkSettings, method: Method) -> NetworkSettings:
+    """The student's settings, with adapters where the method is about them and the settings have none.
+
+    :raises UserError: when the student is of a kind that takes none.
+    """
+    if not method.needs.adapters:
+        return network
+    if not isinstance(network, TdnnConfig):
+        raise UserError(f"model: {name_of(network)}: takes no adapters, which the method is about: take tdnn")
+    return network if network.adapters else replace(network, adapters=ADAPTERS)
 
 
 @torch.no_grad()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from imlkd.kaldi_io import FloatArray, read_scp_arrays
 from imlkd.models.networks import CONFIGS, NetworkSettings, name_of
 from imlkd.models.store import WEIGHTS
 from imlkd.training.gates import IntegratedInputs, check_relevance_name, has_integrated, is_cached
-from imlkd.training.live_teacher import LiveTeacher, prepare_method
+from imlkd.training.live_teacher import LiveTeacher, last_stages, prepare_method, with_adapters
 from imlkd.training.pool import load_pool, speakers_of
 from imlkd.training.sampling import Indices, SegmentPool
 from imlkd.training.start import follow_teacher
@@ -144,6 +145,7 @@ def train_student(
     :param teacher: whose answers the targets have to be; None: the model whose folder they lie in, if any.
     """
     prepare_torch(config.training.threads, config.training.seed)
+    config = replace(config, network=with_adapters(config.network, method))
     make_dir(folder)
     save_config(config, folder / "config.yaml")
     classes = speakers_of(data_dir)
@@ -161,6 +163,8 @@ def train_student(
     if config.views == 2:
         method = TwoViews(method)
     prepare_method(method, model, targets.teacher, targets.embedding_dim, pool.crops(np.arange(1)))
+    if targets.teacher is not None:
+        method.fit(partial(last_stages, targets.teacher, pool, config.training.seed))
     objective = Objective(method, config.training.margin, config.training.scale)
 
     def with_targets(chosen: Indices) -> DistillationBatch:

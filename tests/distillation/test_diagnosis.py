@@ -25,6 +25,20 @@ def test_a_term_that_does_not_touch_the_embedding() -> None:
     assert diagnose({"stage": other.sum()}, embedding, batch(None), torch.zeros(2, 3), []) == {"gradient_stage": 0.0}
 
 
+def test_a_term_of_frames_is_measured_at_the_last_stage() -> None:
+    stage = torch.tensor([[[3.0, 4.0]]], requires_grad=True)
+    embedding = 2 * stage.sum(2)
+    terms = {"aam": embedding.sum(), "hint": stage.square().sum() / 2, "kd": 3 * embedding.sum()}
+    found = diagnose(terms, embedding, batch(None), torch.zeros(2, 3), [], stage)
+    assert found == {
+        "gradient_aam": 1.0, "gradient_kd": 3.0,
+        "stage_gradient_aam": pytest.approx(math.sqrt(8), abs=1e-3), "stage_gradient_hint": 5.0,
+    }  # fmt: skip
+    assert warnings(found) == []
+    (line,) = warnings({"stage_gradient_aam": 1.0, "stage_gradient_hint": 1e-5})
+    assert line.startswith("hint is dead: its gradient at the last stage is 1e-05, that of aam 1: ")
+
+
 def test_agreement_and_posterior() -> None:
     theirs = torch.tensor([[math.log(3.0), 0.0, -1e9], [0.0, 0.0, 0.0]])
     ours = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 5.0]])  # agrees on the first row only

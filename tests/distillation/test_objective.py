@@ -111,12 +111,12 @@ def test_methods_by_name(tmp_path: Path) -> None:
     assert isinstance(built, Kd) and built.config == KdConfig(weight=0.5, temperature=5.0)
     built = {name: type(build_method(name)) for name in METHODS}
     assert built["none"] is NoTeacher and built["kd"] is Kd and built["imlkd"] is Imlkd
-    assert len(set(built.values())) == len(METHODS) == 18
+    assert len(set(built.values())) == len(METHODS) == 20
 
 
 KNOWN = (
     "none, kd, imlkd, dkd, enskd, mlld, interkd, emb-mse, emb-cos, vickd, rkd, sp, mlxv, at, fitnets, iusp, mlkd-noisy,"
-    " ig-match"
+    " mvq, oskdft, ig-match"
 )
 
 

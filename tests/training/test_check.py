@@ -55,6 +55,12 @@ def test_overrides_are_read_too(conf: Path) -> None:
         check_recipe("own", "kd", conf, [], ["training.epochs=many"])
 
 
+def test_adapters_need_a_student_that_takes_them(conf: Path) -> None:
+    check_recipe("own", "oskdft", conf)
+    with pytest.raises(UserError, match="model: ecapa: takes no adapters, which the method is about: take tdnn"):
+        check_recipe("own", "oskdft", conf, [], ["model=ecapa"])
+
+
 def test_settings_of_methods_that_are_not_run_do_not_matter(conf: Path) -> None:
     (conf / "imlkd.yaml").write_text("weight: 1\n")
     check_recipe("own", "none,kd", conf)

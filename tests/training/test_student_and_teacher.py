@@ -18,6 +18,7 @@ from imlkd.features.segments import Segment, SegmentsConfig, read_segments, writ
 from imlkd.kaldi_io import ArkWriter, read_scp_arrays, read_table, write_table
 from imlkd.models.store import load_model
 from imlkd.models.tdnn import Tdnn, TdnnConfig
+from imlkd.training.live_teacher import with_adapters
 from imlkd.training.pool import grid_of, load_pool
 from imlkd.training.student import StudentConfig, TeacherTargets, method_of, train_student
 from imlkd.training.teacher import TeacherConfig, train_teacher
@@ -71,9 +72,10 @@ def test_a_student_by_each_method(made: tuple[Path, Path], toy_corpus: Path, tmp
         method = method_of(name, None, folder, [])
         train_student(toy_corpus, made[1], STUDENT, method, folder, "x", tmp_path / "progress")
         models.append(load_model(folder))
-        assert load_config(StudentConfig, folder / "config.yaml") == STUDENT
+        network = with_adapters(STUDENT.network, method)
+        assert load_config(StudentConfig, folder / "config.yaml") == dataclasses.replace(STUDENT, network=network)
         assert (folder / "method.yaml").is_file() is (name != "none")
-    assert isinstance(models[0], Tdnn) and models[0].config == STUDENT.network
+    assert isinstance(models[0], Tdnn) and models[0].config == network
     first, second = (folder / "final.pt" for folder in (tmp_path / "a", tmp_path / "b"))
     assert first.read_bytes() == second.read_bytes()  # the same machine, the same student
 

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from imlkd.config import bounded
 from imlkd.distillation.augmented import noisy
 from imlkd.distillation.batch import DistillationBatch, View
 from imlkd.distillation.method import Method, Needs, Widths
-from imlkd.distillation.stages import at_one_rate, standardised
+from imlkd.distillation.stages import at_one_rate, level_distance, standardised
 from imlkd.models.speaker_model import SpeakerModel
 
 
@@ -30,12 +29,6 @@ class MlkdNoisyConfig:
     weight: float = bounded(0.3, low=0.0, help="w, of the term")
     snr_low: float = bounded(0.0, low=-20.0, high=60.0, help="loudest noise, dB of signal over noise")
     snr_high: float = bounded(20.0, low=-20.0, high=60.0, help="softest noise, dB")
-
-
-def level_distance(student: Tensor, teacher: Tensor) -> Tensor:
-    """Absolute difference plus the cosine term, (B, C, T) both; the cosine is over channels, frame by frame."""
-    apart = (student - teacher).abs().mean()
-    return apart - functional.logsigmoid(functional.cosine_similarity(student, teacher, dim=1)).mean()
 
 
 class MlkdNoisy(Method):

@@ -18,12 +18,11 @@ from imlkd.distillation.methods.emb_mse import squared_distance
 from imlkd.distillation.methods.fitnets import hint_distance
 from imlkd.distillation.methods.ig_match import student_relevance
 from imlkd.distillation.methods.iusp import frame_similarity_distance
-from imlkd.distillation.methods.mlkd_noisy import level_distance
 from imlkd.distillation.methods.mlxv import levels
 from imlkd.distillation.methods.rkd import corner_cosines, relative_distances
 from imlkd.distillation.methods.sp import similarities
 from imlkd.distillation.methods.vickd import covariance_term, variance_term
-from imlkd.distillation.stages import at_one_rate, paired, standardised, statistics
+from imlkd.distillation.stages import at_one_rate, level_distance, paired, standardised, statistics
 from imlkd.models.speaker_model import SpeakerOutput
 
 
