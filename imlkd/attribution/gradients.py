@@ -77,10 +77,11 @@ class TeacherFunction:
         with torch.enable_grad(), torch.autocast(points.device.type, torch.bfloat16, enabled=half):
             return self._values_of(half)(points, lengths, targets)
 
-    def gradient(self, points: Tensor, lengths: Tensor, targets: Tensor, half: bool) -> Tensor:
-        """d value / d points of each row; ``points`` becomes a leaf of the graph."""
+    def gradient(self, points: Tensor, lengths: Tensor, targets: Tensor, half: bool) -> tuple[Tensor, Tensor]:
+        """Values (B,), and d value / d points of each row; ``points`` becomes a leaf of the graph."""
         points.requires_grad_()
-        return torch.autograd.grad(self.graph(points, lengths, targets, half).sum(), points)[0]
+        values = self.graph(points, lengths, targets, half)
+        return values.detach().double(), torch.autograd.grad(values.sum(), points)[0]
 
     def compile_for(self, shape: torch.Size) -> None:
         """Chunks of this shape go through the compiled function, others do not: each shape is compiled anew."""
@@ -117,7 +118,7 @@ class TeacherFunction:
     def agreement(self, points: Tensor, lengths: Tensor, targets: Tensor) -> Agreement:
         """Measure bf16 on these rows: neither its speed nor its noise is assumed."""
         full, half = (
-            self.gradient(points.clone(), lengths, targets, half=h).flatten(1).double() for h in (False, True)
+            self.gradient(points.clone(), lengths, targets, half=h)[1].flatten(1).double() for h in (False, True)
         )
         full, half = (g - g.mean(1, keepdim=True) for g in (full, half))
         correlation = torch.cosine_similarity(full, half).amin()

@@ -14,17 +14,18 @@ How to use it::
 - ``explain`` reads a window of utterances at a time, of any lengths, and holds no more: memory does not grow with the
   corpus. ``map`` is (T,) or, with ``resolution="time-frequency"``, (T, F), float32 (float64 for a model in float64),
   zero where input and baseline agree, so also in a front-end's padding behind ``Utterance.frames``.
-- Nodes double, only for the utterances whose completeness error exceeds ``tolerance``, until ``max_nodes``. With a
-  nested rule no gradient is computed twice. What fails at ``max_nodes`` comes out with ``converged=False``, and
-  ``kept=False`` when the policy is ``exclude``; the caller leaves it out.
+- Nodes are added, only for the utterances whose completeness error exceeds ``tolerance``, until ``max_nodes``: where
+  the path is rough (``rule="adaptive"``), or twice as many everywhere. With that rule, and with those that nest, no
+  gradient is computed twice. What fails at ``max_nodes`` comes out with ``converged=False``, and ``kept=False`` when
+  the policy is ``exclude``; the caller leaves it out.
 - With ``max_nodes == nodes`` the rule is fixed and the maps are captum's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import groupby, islice
 
 import numpy as np
 import torch
@@ -33,6 +34,7 @@ from torch import Tensor
 from imlkd.attribution.baselines import Baseline, mean_frame
 from imlkd.attribution.convergence import SMALLEST_CHANGE, Convergence
 from imlkd.attribution.gradients import Agreement, TeacherFunction
+from imlkd.attribution.integrals import Integral, integrals
 from imlkd.attribution.integration_config import IntegrationConfig
 from imlkd.attribution.memory import (
     SHARE_OF_FREE,
@@ -43,28 +45,13 @@ from imlkd.attribution.memory import (
     saved_bytes,
 )
 from imlkd.attribution.paths import Path
-from imlkd.attribution.quantities import Quantity, Target, TargetCosine
+from imlkd.attribution.quantities import Quantity, TargetCosine
 from imlkd.attribution.relevance import RelevanceConfig
-from imlkd.attribution.rules import ladder
+from imlkd.attribution.window import Utterance, Window, window_of
 from imlkd.errors import UserError
 from imlkd.models.speaker_model import SpeakerModel
 
-
-@dataclass(frozen=True)
-class Utterance:
-    """What is explained.
-
-    :param features: (T, F) of the model's own front-end.
-    :param target: a class (index, or name of its speaker), or an enrolment embedding (D,), as the quantity wants it.
-    :param frames: frames that hold the utterance; a front-end's padding lies behind. None: all.
-    :param baseline: (T, F); None: the engine's.
-    """
-
-    name: str
-    features: Tensor
-    target: Target
-    frames: int | None = None
-    baseline: Tensor | None = None
+__all__ = ["Attribution", "Explanation", "IntegratedGradients", "Utterance", "explain", "mean_frame_baseline"]
 
 
 @dataclass(frozen=True)
@@ -90,17 +77,6 @@ class Attribution:
     kept: bool
 
 
-@dataclass
-class _Window:
-    """Utterances side by side, padded to the longest, sorted by length."""
-
-    features: Tensor  # (B, T, F)
-    baselines: Tensor  # (B, T, F)
-    ends: tuple[Tensor, Tensor]  # the path's coordinates of baselines and features
-    lengths: Tensor  # (B,)
-    targets: Tensor  # (B,) or (B, D)
-
-
 class IntegratedGradients:
     """The engine: a model, what of it is explained, from which baseline, how finely, in how much memory."""
 
@@ -122,14 +98,13 @@ class IntegratedGradients:
         self.function = TeacherFunction(model, self.quantity, self.config.fold, self.config.compile)
         self.baseline = baseline
         self.path = Path(self.config.path)
-        self.ladder = ladder(self.config.rule, self.config.nodes, self.config.max_nodes, self.config.power)
+        self.begin = integrals(self.config.rule, self.config.nodes, self.config.max_nodes, self.config.power)
         self.convergence = Convergence(self.config.tolerance, self.config.policy, self.config.max_failing)
         self.rows = self.config.rows
         self.agreement: Agreement | None = None  # of bf16 with fp32, once it is measured
         self.device = next(model.parameters(), torch.zeros(())).device
         self._half = {"auto": None, "float32": False, "bfloat16": True}[self.config.precision]
         self._measured, self._bytes_a_frame, self._budget = 0, 0.0, 0
-        self._weights = torch.from_numpy(self.ladder.weights)
 
     def explain(self, utterances: Iterable[Utterance]) -> Iterator[Attribution]:
         """Attributions of all utterances, in their order.
@@ -137,118 +112,87 @@ class IntegratedGradients:
         :raises UserError: for an utterance that cannot be explained, naming it, and for too small a memory budget.
         """
         waiting = iter(utterances)
-        while window := list(islice(waiting, self.rows)):
-            for found in self._explain_window(window):
+        while together := list(islice(waiting, self.rows)):
+            for found in self._explain_together(together):
                 self.convergence.add(found.name, found.nodes, found.error, found.gradients)
                 yield found
 
     def levels(self, utterances: Iterable[Utterance]) -> Iterator[list[Attribution]]:
-        """Each utterance's attribution at every level of the ladder, whatever its error: to choose a rule by."""
+        """Each utterance's attribution after every round of nodes, whatever its error: to choose a rule by."""
         for utterance in utterances:
             window = self._window([utterance])
-            sums = self._sums(window)
-            for level in range(len(self.ladder.stops)):
-                self._climb(window, [0], level, sums, self._is_half(window))
-            change = float(self._change(window)[0])
-            yield [self._result(utterance, total, change, level) for level, total in enumerate(sums[0])]
+            half, integral, found = self._is_half(window), self.begin(), []
+            while ahead := integral.ahead():
+                self._visit(window, [(0, alpha) for alpha in ahead], {0: integral}, half)
+                found.append(self._result(window, 0, integral, self._change(window, {0: integral}, half)[0]))
+            yield found
 
-    # One window
+    # Together: so many utterances at a time
 
-    def _explain_window(self, utterances: list[Utterance]) -> list[Attribution]:
+    def _window(self, utterances: Sequence[Utterance]) -> Window:
+        return window_of(utterances, self.model, self.quantity, self.baseline, self.path)
+
+    def _explain_together(self, utterances: list[Utterance]) -> list[Attribution]:
         order = sorted(range(len(utterances)), key=lambda i: len(utterances[i].features))
         window = self._window([utterances[i] for i in order])
         half = self._is_half(window)
-        found = self._settle([utterances[i] for i in order], window, list(range(len(order))), half)
+        found = self._settle(window, range(len(order)), half)
         failing = [row for row, one in found.items() if not one.converged]
         if half and failing:  # what bf16 leaves open is for fp32 to decide
             spent = {row: found[row].gradients for row in failing}
-            found |= self._settle([utterances[i] for i in order], window, failing, False)
+            found |= self._settle(window, failing, False)
             found |= {row: replace(found[row], gradients=found[row].gradients + n) for row, n in spent.items()}
         place = {index: row for row, index in enumerate(order)}
         return [found[place[index]] for index in range(len(utterances))]
 
-    def _settle(
-        self, utterances: list[Utterance], window: _Window, active: list[int], half: bool
-    ) -> dict[int, Attribution]:
-        """Climb with the active rows, letting each go where it is complete, or at the top."""
-        change, sums = self._change(window), self._sums(window)
-        found = {}
-        for level in range(len(self.ladder.stops)):
-            self._climb(window, active, level, sums, half)
-            for row in active:
-                found[row] = self._result(utterances[row], sums[row, level], float(change[row]), level)
-            active = [row for row in active if not found[row].converged]
+    def _settle(self, window: Window, rows: Iterable[int], half: bool) -> dict[int, Attribution]:
+        """Add nodes to these rows, letting each go where it is complete, or at the rule's end."""
+        found: dict[int, Attribution] = {}
+        active = {row: self.begin() for row in rows}
+        change: dict[int, float] = {}
+        while active:
+            ahead = {row: integral.ahead() for row, integral in active.items()}
+            self._visit(window, [(row, alpha) for row, alphas in ahead.items() for alpha in alphas], active, half)
+            change = change or self._change(window, active, half)
+            for row, integral in list(active.items()):
+                complete = self._error(window, row, integral, change[row]) <= self.config.tolerance
+                if complete or not ahead[row]:
+                    found[row] = self._result(window, row, active.pop(row), change[row])
         return found
 
-    def _change(self, window: _Window) -> Tensor:
-        """F(x) - F(x') of each row, (B,)."""
-        return self._values(window, window.features) - self._values(window, window.baselines)
+    def _change(self, window: Window, integrals: Mapping[int, Integral], half: bool) -> dict[int, float]:
+        """F(x) - F(x') of these rows, in full precision: known where gradients were taken at both ends in it."""
+        known = {row: None if half else integral.change() for row, integral in integrals.items()}
+        change = {row: value for row, value in known.items() if value is not None}
+        if rows := [row for row in known if row not in change]:
+            values = self._values(window, window.features, rows) - self._values(window, window.baselines, rows)
+            change |= dict(zip(rows, values.tolist(), strict=True))
+        return change
 
-    def _sums(self, window: _Window) -> Tensor:
-        """A map a row and level, zero: (B, levels, T) or (B, levels, T, F)."""
-        rows, *shape = window.features.shape[: 2 if self.config.resolution == "frame" else 3]
-        return window.features.new_zeros((rows, len(self.ladder.stops), *shape))
-
-    def _result(self, utterance: Utterance, total: Tensor, change: float, level: int) -> Attribution:
-        own = total[: len(utterance.features)].clone()
-        error = abs(float(own.double().sum()) - change) / max(abs(change), SMALLEST_CHANGE)
+    def _error(self, window: Window, row: int, integral: Integral, change: float) -> float:
+        error = abs(integral.sum() - change) / max(abs(change), SMALLEST_CHANGE)
         if not np.isfinite(error):
-            raise UserError(f"{utterance.name}: the teacher's output holds NaN or infinite values: check its weights")
+            raise UserError(
+                f"{window.names[row]}: the teacher's output holds NaN or infinite values: check its weights"
+            )
+        return error
+
+    def _result(self, window: Window, row: int, integral: Integral, change: float) -> Attribution:
+        error = self._error(window, row, integral, change)
         converged = error <= self.config.tolerance
-        nodes = int((self.ladder.weights[level] != 0).sum())
         kept = converged or self.config.policy == "keep"
-        return Attribution(utterance.name, own, change, error, nodes, self.ladder.stops[level], converged, kept)
-
-    def _window(self, utterances: list[Utterance]) -> _Window:
-        features, baselines, targets = [], [], []
-        for utterance in utterances:
-            self._check(utterance)
-            baselines.append(self._baseline_of(utterance).to(self.device))
-            features.append(utterance.features.to(self.device))
-            targets.append(self.quantity.target(self.model, utterance.target, utterance.name).to(self.device))
-        x, start = (torch.nn.utils.rnn.pad_sequence(part, batch_first=True) for part in (features, baselines))
-        ends = (self.path.coordinates(start), self.path.coordinates(x))
-        lengths = torch.tensor([len(one) for one in features], device=self.device)
-        return _Window(x, start, ends, lengths, torch.stack(targets))
-
-    def _check(self, utterance: Utterance) -> None:
-        name, features = utterance.name, utterance.features
-        dim = getattr(self.model.frontend, "dim", None)
-        if features.ndim != 2 or dim not in (None, features.shape[-1]):
-            raise UserError(f"{name}: features of shape {tuple(features.shape)}: the teacher takes (frames, {dim})")
-        shortest = self.model.min_frames
-        if len(features) < shortest:
-            raise UserError(
-                f"{name}: {len(features)} frames, but the teacher's receptive field needs {shortest}:"
-                " leave the utterance out or lengthen it"
-            )
-        if not torch.isfinite(features).all():
-            raise UserError(f"{name}: its features hold NaN or infinite values: check the audio")
-
-    def _baseline_of(self, utterance: Utterance) -> Tensor:
-        features = utterance.features
-        baseline = utterance.baseline
-        if baseline is None:
-            frames = len(features) if utterance.frames is None else utterance.frames
-            baseline = self.baseline(features, frames)
-        if baseline.shape != features.shape:
-            raise UserError(
-                f"{utterance.name}: baseline of shape {tuple(baseline.shape)} for features of shape"
-                f" {tuple(features.shape)}: give one of the same shape"
-            )
-        if not torch.isfinite(baseline).all():
-            raise UserError(f"{utterance.name}: its baseline holds NaN or infinite values")
-        return baseline
+        nodes, gradients = integral.nodes(), integral.gradients
+        return Attribution(window.names[row], integral.map(), change, error, nodes, gradients, converged, kept)
 
     # Values and gradients, in chunks
 
-    def _values(self, window: _Window, points: Tensor) -> Tensor:
-        """F of each row, (B,) float64, computed in full precision."""
-        parts = [slice(first, first + self.rows) for first in range(0, len(points), self.rows)]
+    def _values(self, window: Window, points: Tensor, rows: Sequence[int]) -> Tensor:
+        """F of these rows, (R,) float64, computed in full precision."""
+        parts = [list(rows[first : first + self.rows]) for first in range(0, len(rows), self.rows)]
         values = [self.function.values(points[p], window.lengths[p], window.targets[p]) for p in parts]
         return torch.cat(values)
 
-    def _is_half(self, window: _Window) -> bool:
+    def _is_half(self, window: Window) -> bool:
         """Whether gradients are taken in bf16: as configured, or as a trial on the first window says."""
         if self._half is None:
             if window.features.dtype != torch.float32:
@@ -260,48 +204,45 @@ class IntegratedGradients:
                 self._half = self.agreement.pays
         return self._half
 
-    def _climb(self, window: _Window, active: list[int], level: int, sums: Tensor, half: bool) -> None:
-        """Add a level's new nodes of the active rows to the sums of this level and of all above it."""
-        todo = [(row, node) for row in active for node in self.ladder.fresh(level)]
+    def _visit(
+        self, window: Window, todo: list[tuple[int, float]], integrals: Mapping[int, Integral], half: bool
+    ) -> None:
+        """Add what is found at places (row, alpha), rows in order, to the rows' integrals."""
         while todo:
             longest = int(window.lengths[[row for row, _ in todo[: self.rows]]].max())
             size = min(len(todo), self._chunk_rows(window, longest))
-            rows = torch.tensor([row for row, _ in todo[:size]], device=self.device)
-            nodes = torch.tensor([node for _, node in todo[:size]])
+            chunk, left = todo[:size], todo[size:]
             try:
-                parts = self._contributions(window, rows, self._alphas(nodes, window), half)
+                values, parts = self._contributions(window, chunk, half)
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
                 self._halve(size, error)
                 continue
-            self._accumulate(parts, rows, nodes, level, sums)
-            todo = todo[size:]
+            first = 0
+            for row, places in groupby(chunk, key=lambda place: place[0]):
+                alphas = [alpha for _, alpha in places]
+                own = slice(first, first + len(alphas))
+                integrals[row].add(alphas, values[own], parts[own, : int(window.lengths[row])])
+                first += len(alphas)
+            todo = left
 
-    def _alphas(self, nodes: Tensor, window: _Window) -> Tensor:
-        return torch.from_numpy(self.ladder.alphas)[nodes].to(window.features)[:, None, None]
-
-    def _contributions(self, window: _Window, rows: Tensor, alphas: Tensor, half: bool) -> Tensor:
-        """grad F * dx/dalpha of each (row, alpha): (R, T) or (R, T, F), one forward and one backward for all."""
+    def _contributions(
+        self, window: Window, places: list[tuple[int, float]], half: bool
+    ) -> tuple[list[float], Tensor]:
+        """F and grad F * dx/dalpha of each (row, alpha): (R, T) or (R, T, F), one forward and one backward for all."""
+        rows = torch.tensor([row for row, _ in places], device=self.device)
+        alphas = torch.tensor([alpha for _, alpha in places], dtype=torch.float64).to(window.features)[:, None, None]
         frames = int(window.lengths[rows].max())
         start, end = (side[rows, :frames] for side in window.ends)
         points = self.path.at(start, end, alphas)
         if len(rows) == self.rows:
             self.function.compile_for(points.shape)
-        gradient = self.function.gradient(points, window.lengths[rows], window.targets[rows], half)
+        values, gradient = self.function.gradient(points, window.lengths[rows], window.targets[rows], half)
         parts = gradient.mul_(self.path.velocity(points.detach(), start, end))
-        return parts.sum(2) if self.config.resolution == "frame" else parts
+        return values.tolist(), parts.sum(2) if self.config.resolution == "frame" else parts
 
-    def _accumulate(self, parts: Tensor, rows: Tensor, nodes: Tensor, level: int, sums: Tensor) -> None:
-        weights = self._weights[level:, nodes].to(parts)  # (levels, R)
-        owners, counts = torch.unique_consecutive(rows, return_counts=True)
-        first = 0
-        for row, count in zip(owners.tolist(), counts.tolist(), strict=True):
-            own = slice(first, first + count)
-            sums[row, level:, : parts.shape[1]] += torch.tensordot(weights[:, own], parts[own], dims=1)
-            first += count
-
-    def _chunk_rows(self, window: _Window, frames: int) -> int:
+    def _chunk_rows(self, window: Window, frames: int) -> int:
         """Rows of ``frames`` frames that the budget holds, and no more than were asked for."""
         if frames > self._measured:
             self._budget = self._budget or self._memory()
@@ -315,7 +256,7 @@ class IntegratedGradients:
             return parse_memory(self.config.memory)
         return int(SHARE_OF_FREE * free_memory(self.device))
 
-    def _measure(self, window: _Window) -> float:
+    def _measure(self, window: Window) -> float:
         """Bytes that a frame of a row takes, by one forward pass of the window's longest utterance."""
         frames = int(window.lengths[-1])
         points = window.features[-1:].clone().requires_grad_()

@@ -21,7 +21,7 @@ class RelevanceConfig:
 
     segments: SegmentsConfig = field(default_factory=SegmentsConfig)
     path: str = chosen("features", PATHS, help="what the path is straight in: the features, or their exponential")
-    rule: str = chosen("clenshaw-curtis", RULES, help="quadrature; clenshaw-curtis nests")
+    rule: str = chosen("adaptive", RULES, help="quadrature; adaptive halves the worst pieces of the path")
     power: float = bounded(1.0, low=1.0, high=16.0, help="p of alpha = u^p, which packs nodes at the baseline")
     nodes: int = bounded(8, low=2, high=512, help="gradients a segment, of the first rule")
     max_nodes: int = bounded(128, low=2, high=4096, help="of the last one; nodes double, where it needs them, up to it")

@@ -14,8 +14,10 @@ import numpy.typing as npt
 from imlkd.errors import UserError
 
 Floats = npt.NDArray[np.float64]
-RULES = ("clenshaw-curtis", "gauss-legendre", "midpoint")
-NESTED = ("clenshaw-curtis",)
+ADAPTIVE = "adaptive"  # pieces of the trapezoid rule, halved where the path is rough: integrals.Subdivision
+FIXED = ("clenshaw-curtis", "trapezoid", "gauss-legendre", "midpoint")
+RULES = (ADAPTIVE, *FIXED)
+NESTED = ("clenshaw-curtis", "trapezoid")
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,16 @@ class Ladder:
 def nodes_and_weights(rule: str, nodes: int, power: float = 1.0) -> tuple[Floats, Floats]:
     """One rule on [0, 1] as (alphas, weights), in the order of alpha.
 
-    Clenshaw-Curtis of ``nodes`` intervals has ``nodes`` + 1 places; the one at the baseline has weight zero, and is
-    left out, when ``power`` exceeds 1.
+    Clenshaw-Curtis and trapezoid of ``nodes`` intervals have ``nodes`` + 1 places; Clenshaw-Curtis gives the one at the
+    baseline no weight, and it is left out, when ``power`` exceeds 1.
     """
     if rule == "midpoint":
         places = (np.arange(nodes) + 0.5) / nodes
         return places**power, np.diff((np.arange(nodes + 1) / nodes) ** power)
+    if rule == "trapezoid":
+        places = (np.arange(nodes + 1) / nodes) ** power
+        around = np.concatenate([places[:1], places, places[-1:]])
+        return places, (around[2:] - around[:-2]) / 2
     if rule == "gauss-legendre":
         places, weights = np.polynomial.legendre.leggauss(nodes)
         places, weights = (places + 1) / 2, weights / 2

@@ -25,7 +25,7 @@ from imlkd.kaldi_io import FloatArray, read_table, sort_ids
 from imlkd.models.speaker_model import SpeakerModel
 from imlkd.models.store import load_model
 
-TOGETHER = 16  # segments whose maps are in memory together
+TOGETHER = 16  # segments, or as many as a batch has gradients, whose maps are in memory together
 KINDS = ("relevance", "embedding", "cosines", "cosines_gated", "top_classes", "top_cosines")
 
 
@@ -76,8 +76,9 @@ class Explainer:
     def targets(self, segments: list[Segment]) -> Iterator[Target]:
         """Targets of all segments, the short ones first."""
         ordered = sorted(segments, key=lambda s: (s.frames, s.id.encode()))
-        for first in range(0, len(ordered), TOGETHER):
-            batch = ordered[first : first + TOGETHER]
+        together = max(TOGETHER, self.config.batch)
+        for first in range(0, len(ordered), together):
+            batch = ordered[first : first + together]
             features = [self.model.frontend(self.speech.segment(segment)).to(self.device) for segment in batch]
             found = self.explain(batch, features)
             for frames, same in groupby(range(len(batch)), key=lambda i: batch[i].frames):

@@ -101,7 +101,7 @@ def test_nodes_rise_for_those_that_need_it_and_nothing_is_computed_twice() -> No
     utterances = [Utterance(str(i), features_of(model, 40 + i, seed=i), i % 3) for i in range(12)]
     errors = [found.error for found in IntegratedGradients(model, fixed("clenshaw-curtis", 2)).explain(utterances)]
     tolerance = sum(sorted(errors)[5:7]) / 2  # half of them need more than the first rule
-    config = replace(MAPS, nodes=2, max_nodes=64, tolerance=tolerance, fold=False)
+    config = replace(MAPS, rule="clenshaw-curtis", nodes=2, max_nodes=64, tolerance=tolerance, fold=False)
     engine = IntegratedGradients(model, config)
     rows, stop = counted(model)
     found = list(engine.explain(utterances))
@@ -227,7 +227,7 @@ def test_what_cannot_be_explained_is_named(change: dict[str, object], said: str)
     [
         ({"tolerance": 0.0}, "tolerance 0: no sum is exact"),
         ({"nodes": 8, "max_nodes": 4}, "nodes 8 exceed max_nodes 4"),
-        ({"nodes": 7}, "nodes 7: the rule clenshaw-curtis needs an even number"),
+        ({"nodes": 7, "rule": "clenshaw-curtis"}, "nodes 7: the rule clenshaw-curtis needs an even number"),
         ({"memory": "much"}, "memory 'much': expected a size such as 500M or 2G"),
         ({"path": "curved"}, "path 'curved': expected one of"),
     ],

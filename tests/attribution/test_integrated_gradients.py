@@ -72,7 +72,7 @@ def test_a_smooth_model_against_two_thousand_points() -> None:
     model = Functional(lambda x: torch.tanh(torch.einsum("btf,ctf->bc", x.sin() * x, weights)))
     features, labels = random_features(1), torch.tensor([1])
     expected = brute_force(model, features, labels, features.mean(1, keepdim=True), "riemann_middle", 2000)
-    found = explain(model, features, labels, 12, RelevanceConfig(nodes=64))
+    found = explain(model, features, labels, 12, RelevanceConfig(nodes=64, rule="clenshaw-curtis"))
     torch.testing.assert_close(found.attribution, expected.float(), rtol=1e-4, atol=1e-6)
     assert (found.error < 1e-5).all()
 
