@@ -24,7 +24,7 @@ data=$1
 set_name=$(basename "$data")
 
 made_from=(--name "stage 1 ($set_name)" --data "$data" --table wav.scp --table segments --table utt2spk --table reco2sha256
-  --from "$conf" --code imlkd.features.extract)
+  --from "$conf" --code imlkd.features.extract --code imlkd.attribution.segments)
 status=0
 imlkd marker check "$data/.done.features" "${made_from[@]}" "${forced[@]}" || status=$?
 [ $status -eq 3 ] || exit $status

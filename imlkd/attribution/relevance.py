@@ -11,8 +11,20 @@ from torch.nn import functional
 from imlkd.attribution.integration_config import IntegrationConfig
 from imlkd.attribution.paths import PATHS
 from imlkd.attribution.rules import RULES
+from imlkd.attribution.segments import BACKENDS
 from imlkd.config import bounded, chosen, switch, text
 from imlkd.features.segments import SegmentsConfig
+
+
+@dataclass(frozen=True)
+class EvidenceConfig:
+    """Contiguous segments that carry the speaker, of each curve."""
+
+    minimum: float = bounded(0.0, low=0.0, high=60.0, help="shortest segment, seconds; 0: none are looked for")
+    gap: float = bounded(0.1, low=0.01, high=60.0, help="shortest gap between segments, seconds")
+    penalty: float = bounded(2.0, low=0.0, high=32.0, help="nats that each switch costs")
+    level: float = bounded(1.0, low=0.01, high=100.0, help="times the mean relevance, where a frame is evenly either")
+    backend: str = chosen("auto", BACKENDS, help="what computes them; the results are the same")
 
 
 @dataclass(frozen=True)
@@ -35,6 +47,7 @@ class RelevanceConfig:
     memory: str = text("", help="budget of a job, such as 2G; empty: half of what is free")
     full: bool = switch(True, help="also the full utterance, beside the durations")
     top_k: int = bounded(10, low=1, high=100000, help="classes with the highest cosines, kept for each segment")
+    evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
     on_failure: str = chosen("keep", ("keep", "exclude"), help="segments over `tolerance`: kept, or left out")
     max_failing: float = bounded(0.01, low=0.0, high=1.0, help="share of maps over `tolerance`, more stop the stage")
 

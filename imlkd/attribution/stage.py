@@ -8,9 +8,11 @@ import numpy as np
 import torch
 
 from imlkd.attribution.curves import curve_names
+from imlkd.attribution.evidence import join_evidence, write_evidence
 from imlkd.attribution.journal import Journal
 from imlkd.attribution.origin import FAILED, check_origin, origin_of, save_origin, training_segments
 from imlkd.attribution.relevance import RelevanceConfig
+from imlkd.attribution.segments import get_backend
 from imlkd.attribution.target_cuts import write_segment_cuts, write_utterance_cuts
 from imlkd.attribution.targets import KINDS, explainer_of
 from imlkd.attribution.utterances import ark_stems, explain_utterances, plan_work, write_job
@@ -46,6 +48,8 @@ def explain_job(
     marker.begin(made_from)
     torch.set_num_threads(threads or torch.get_num_threads())
     config = load_config(RelevanceConfig, out / "config.yaml")
+    if config.evidence.minimum > 0:
+        get_backend(config.evidence.backend)  # that it lacks is said now, not after hours
     explainer = explainer_of(teacher, data_dir, config, allow_pipes)
     save_origin(origin_of(teacher, config), out)
     work = plan_work(data_dir, read_segments(out / "segments"), config, job, nj)
@@ -54,7 +58,8 @@ def explain_job(
         damaged = f", {journal.cut_off} damaged bytes behind them cut off" if journal.cut_off else ""
         print(f"job {job}: {len(journal.keys)} of {len(work)} utterances are done already{damaged}", flush=True)
     explain_utterances(explainer, work, journal, f"explain.{job}", progress)
-    marker.finish(write_job(journal.records(), work, out, job, config))
+    files = write_job(journal.records(), work, out, job, config)
+    marker.finish([*files, *write_evidence(out, job, config)])
     journal.remove()
 
 
@@ -71,7 +76,7 @@ def join_jobs(out: Path, cuts: Path, nj: int) -> str:
     origin = check_origin(out)
     write_segment_cuts(out, cuts, segments, origin)
     write_utterance_cuts(out, cuts, origin)
-    return said
+    return "\n".join([said, *join_evidence(out, nj, config)])
 
 
 def _join_arks(out: Path, nj: int, config: RelevanceConfig, expected: list[str]) -> None:

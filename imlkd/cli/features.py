@@ -36,6 +36,8 @@ def features(
         return
     import torch
 
+    from imlkd.attribution.segments import speech_marks
+
     torch.set_num_threads(1)  # the jobs are the parallelism
-    count = extract_features(data_dir, settings, out, job, progress, allow_pipes)
+    count = extract_features(data_dir, settings, out, job, progress, allow_pipes, speech_marks)
     click.echo(f"{out}: {count} utterances")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from imlkd.features.activity import ActivityConfig, speech_frames
+from imlkd.features.activity import ActivityConfig, Segmenter, speech_frames
 from imlkd.features.fbank import FbankConfig, LogMel
 from imlkd.files import make_dir
 from imlkd.kaldi_io import ArkWriter, write_table
@@ -21,9 +21,18 @@ class FeaturesConfig:
 
 
 def extract_features(
-    data_dir: Path, config: FeaturesConfig, out: Path, job: int, progress: Path | None, allow_pipes: bool = False
+    data_dir: Path,
+    config: FeaturesConfig,
+    out: Path,
+    job: int,
+    progress: Path | None,
+    allow_pipes: bool = False,
+    segmenter: Segmenter | None = None,
 ) -> int:
-    """Write ``feats.JOB`` (T, bins) and ``vad.JOB`` (T,), ark and scp, and ``utt2num_frames.JOB``; returns a count."""
+    """Write ``feats.JOB`` (T, bins) and ``vad.JOB`` (T,), ark and scp, and ``utt2num_frames.JOB``; returns a count.
+
+    :param segmenter: finds speech segments, if ``activity.segments`` wants any.
+    """
     from imlkd.features.speech import SpeechReader
 
     reader = SpeechReader(data_dir, config.fbank.sample_rate, allow_pipes)
@@ -39,7 +48,7 @@ def extract_features(
         for name in names:
             frames = frontend.with_energy(reader.utterance(name))
             feats.write(name, frames[:, 1:].numpy())
-            vad.write(name, speech_frames(frames[:, 0].numpy(), config.activity))
+            vad.write(name, speech_frames(frames[:, 0].numpy(), config.activity, segmenter))
             num_frames[name] = str(len(frames))
             counted.update()
     write_table(out / f"utt2num_frames.{job}", num_frames)
