@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import k2
 import numpy as np
 import torch
+from k2 import DenseFsaVec, Fsa, arc_sort, create_fsa_vec, intersect_dense, shortest_path  # a folder k2 has none
 
 from imlkd.attribution.segments import LIMIT, Batch, FloatArray, Graph, Marks, tie_weights
 
@@ -54,7 +54,7 @@ class K2Backend:
             best = arcs.get_arc_post(use_double_scores=True, log_semiring=False) == 0  # sums on the grid are exact
             ties = torch.where(arcs.labels == ON, weights[arcs.place.long()], torch.zeros(()))
             arcs.scores = torch.where(best, ties, torch.full((), NO_PATH))
-            path = k2.shortest_path(arcs, use_double_scores=True)
+            path = shortest_path(arcs, use_double_scores=True)
             marks = np.zeros(lattice.rows, dtype=np.bool_)
             marks[path.place[path.labels == ON].numpy()] = True
             found.update(_split(batch, lattice, marks))
@@ -88,11 +88,11 @@ def _lattices(batch: Batch, beam: float) -> Iterator[_Lattice]:
     fsas = {graph: _fsa_of(graph) for graph in set(batch.graphs)}
     for windows in batch.in_chunks(list(range(len(batch.segments))), TOGETHER, states):
         segments = batch.segments[windows]
-        dense = k2.DenseFsaVec(log_odds, torch.from_numpy(segments.astype(np.int32)))
-        graphs = k2.create_fsa_vec([fsas[batch.graphs[i]] for i in windows])
+        dense = DenseFsaVec(log_odds, torch.from_numpy(segments.astype(np.int32)))
+        graphs = create_fsa_vec([fsas[batch.graphs[i]] for i in windows])
         one_each = torch.arange(len(windows), dtype=torch.int32)
         beam_here = beam + ROUNDING * float(segments[:, 2].max())
-        arcs = k2.intersect_dense(graphs, dense, beam_here, a_to_b_map=one_each, seqframe_idx_name="place")
+        arcs = intersect_dense(graphs, dense, beam_here, a_to_b_map=one_each, seqframe_idx_name="place")
         ends = np.cumsum(segments[:, 2] + 1)
         yield _Lattice(windows, arcs, [0, *ends[:-1].tolist()], int(ends[-1]))
 
@@ -110,4 +110,4 @@ def _fsa_of(graph: Graph) -> Any:
         arcs.append((last[label], first[other], other, -graph.penalty))
         arcs.append((last[label], final, -1, 0.0))
     lines = [f"{source} {target} {label} {score!r}" for source, target, label, score in sorted(arcs)]
-    return k2.arc_sort(k2.Fsa.from_str("\n".join([*lines, str(final)])))
+    return arc_sort(Fsa.from_str("\n".join([*lines, str(final)])))

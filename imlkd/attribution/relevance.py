@@ -47,9 +47,9 @@ class RelevanceConfig:
     memory: str = text("", help="budget of a job, such as 2G; empty: half of what is free")
     full: bool = switch(True, help="also the full utterance, beside the durations")
     top_k: int = bounded(10, low=1, high=100000, help="classes with the highest cosines, kept for each segment")
-    evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
     on_failure: str = chosen("keep", ("keep", "exclude"), help="segments over `tolerance`: kept, or left out")
     max_failing: float = bounded(0.01, low=0.0, high=1.0, help="share of maps over `tolerance`, more stop the stage")
+    evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
 
     def check(self) -> None:
         """UserError where values do not go together."""

@@ -239,16 +239,18 @@ def test_refusals(make: object, message: str) -> None:
         make()  # type: ignore[operator]
 
 
-def test_k2_that_does_not_import_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A k2 of another torch is found and raises ImportError; `auto` goes on, `k2` says what to do."""
+@pytest.mark.parametrize("content", ['raise ImportError("k2 was built using another PyTorch\\nand more")\n', ""])
+def test_k2_that_does_not_import_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str) -> None:
+    """One for another torch raises ImportError; a folder of that name imports, and holds nothing."""
     monkeypatch.delitem(sys.modules, "imlkd.attribution.k2_backend", raising=False)
-    (tmp_path / "k2.py").write_text('raise ImportError("k2 was built using another PyTorch\\nand more")\n')
+    (tmp_path / "k2").mkdir()
+    (tmp_path / "k2/__init__.py").write_text(content)
     monkeypatch.delitem(sys.modules, "k2", raising=False)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(k2_lane, "LANE", tmp_path / "lane/bin/python")
     monkeypatch.setattr(segments, "get_backend", get_backend.__wrapped__)  # what other tests have found is remembered
     assert segments.get_backend("auto").name == "numpy"
-    with pytest.raises(UserError, match=r"another PyTorch\) and has no environment .*local/setup_k2\.sh") as said:
+    with pytest.raises(UserError, match=r"k2.* and has no environment of its own: local/setup_k2") as said:
         segments.get_backend("k2")
     assert "\n" not in str(said.value)
 
