@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Segments of minimum duration and their masks: backend numpy against k2, the same answers checked first. One thread."""
+"""Segments of minimum duration and their masks: backend numpy against k2, same answers checked first. One thread."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def check_equal(batch: Batch, ours: Backend, theirs: Backend) -> float:
     return max(float(np.abs(one - other).max()) for one, other in masks)
 
 
-def seconds_of(call: Callable[[], object]) -> float:
+def seconds_of(call: Callable[[Batch], object], batch: Batch) -> float:
     started = time.perf_counter()
-    call()
+    call(batch)
     return time.perf_counter() - started
 
 
@@ -70,7 +70,7 @@ def main() -> None:
         for _ in range(repetitions):  # turn by turn, so that what else the machine does hits both
             for name, backend in backends.items():
                 for what, call in (("segments", backend.best), ("masks", backend.posteriors)):
-                    seconds = seconds_of(lambda call=call: call(batch))  # type: ignore[misc]
+                    seconds = seconds_of(call, batch)
                     taken.setdefault(f"{name}_{what}_{size}_seconds", []).append(seconds)
         for key, times in taken.items():
             found[key] = round(statistics.median(times), 5)
