@@ -23,7 +23,6 @@ from imlkd.attribution.integrated_gradients import Attribution, IntegratedGradie
 from imlkd.attribution.orders import (
     ENERGY,
     RANDOM,
-    SELF,
     TEMPERATURES,
     Explained,
     energy_scores,
@@ -50,7 +49,8 @@ RELEVANCE = "relevance"
 class Request:
     """What is asked of a recording.
 
-    :param explained: the quantity; ``self`` needs no target, ``enrolment`` an embedding, the others a speaker's name.
+    :param explained: the quantity.
+    :param target: of ``enrolment`` an embedding, of a class its speaker; None for ``self``.
     :param about: the target in words, for pictures.
     :param baseline: where the path begins; ``fill``: what stands in the place of hidden frames.
     :param draws: random orders that are averaged.
@@ -97,7 +97,7 @@ class WavExplanation:
     :param features: (T, F) of the model's front-end, its padding left out.
     :param value: the explained quantity, ``baseline_value`` that of the baseline.
     :param curves: relevance of each duration that has a window, and ``fused``.
-    :param segments: rows of intervals in seconds, by what they are: ``speech``.
+    :param segments: intervals in seconds, by what they are (``speech``); each kind is a row of the picture.
     :param order: the curve whose order is tried.
     :param tried: by order.
     """
@@ -158,12 +158,12 @@ def explain_waveform(
     rate, config = model.frontend.sample_rate, request.relevance
     windows = windows_of(name, waveform, rate, config)
     frames = num_frames(len(waveform), rate)
+    whole = Segment(name, 0, frames)
     engine = IntegratedGradients(model, config.integration(), request.explained.measured(), request.baseline)
-    target = _target(model, waveform, request)
+    target = model.embed(cut_out(waveform, whole, rate)) if request.target is None else request.target
     found = _explained(engine, name, waveform, target, distinct(windows), progress)
     relevance = {key: frame_relevance(one.map[None], config)[0].numpy() for key, one in found.items()}
     curves = curves_of(windows, relevance, frames)
-    whole = Segment(name, 0, frames)
     features = model.frontend(cut_out(waveform, whole, rate))
     probe = Probe(features, request.fill(features, frames), frames)
     if whole.id in found:
@@ -212,13 +212,6 @@ def spans(marks: FloatArray) -> list[tuple[float, float]]:
     """Runs of marked frames as start and end in seconds."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0.0], marks > 0, [0.0]])))
     return [(float(a) / FRAMES_PER_SECOND, float(b) / FRAMES_PER_SECOND) for a, b in edges.reshape(-1, 2)]
-
-
-def _target(model: SpeakerModel, waveform: Tensor, request: Request) -> Target:
-    if request.explained.quantity == SELF:
-        return model.embed(waveform)
-    assert request.target is not None
-    return request.target
 
 
 def _explained(

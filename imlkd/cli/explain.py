@@ -77,11 +77,11 @@ def explain(
         for name in (baseline, fill)
     )
     request = Request(explained, target, about, origin, shown, settings, draws, seed)
-    make_dir(out)
     for wav in wavs:
         windows = distinct(windows_of(str(wav), heard[wav], rate, settings))
         with Progress(f"explain {wav.name}", len(windows)) as progress:
             found = explain_waveform(model, str(wav), heard[wav], request, progress)
+        make_dir(out)
         save_picture(found, pictures[wav])
         numbers = {**found.fields(), "model": str(folder), "picture": str(pictures[wav])}
         click.echo(json.dumps(numbers, allow_nan=False))

@@ -44,7 +44,7 @@ def save_picture(explained: WavExplanation, path: Path) -> None:
 def _title(explained: WavExplanation) -> str:
     asked = explained.request
     return (
-        f"{explained.name}: {explained.quantity} to {asked.about}: {explained.value:.3f};"
+        f"{Path(explained.name).name}: {explained.quantity} to {asked.about}: {explained.value:.3f};"
         f" of the baseline ({asked.explained.baseline}) {explained.baseline_value:.3f}"
     )
 
@@ -83,7 +83,8 @@ def _trust(explained: WavExplanation, name: str) -> str:
     if found is None:
         return "mean of those above"
     mark = "" if found.converged else " (over tolerance)"
-    return f"error {found.error:.1%}{mark}\n{found.windows} windows, {found.nodes} nodes"
+    windows = f"{found.windows} windows" if found.windows > 1 else "1 window"
+    return f"error {found.error:.1%}{mark}\n{windows}, {found.nodes} nodes"
 
 
 def _draw_segments(axes: Any, explained: WavExplanation) -> None:
@@ -104,7 +105,7 @@ def _draw_mode(axes: Any, explained: WavExplanation, mode: str) -> None:
             axes.fill_between(percent, tried.lowest[mode], tried.highest[mode], color="0.4", alpha=0.15, linewidth=0)
     better = "higher" if mode == MODES[0] else "lower"
     axes.set_title(f"{mode} by {_duration(explained.order)} relevance ({better} is better)", fontsize=9)
-    axes.set_xlabel(f"frames {'shown' if mode == MODES[0] else 'hidden'}, %, most relevant first")
+    axes.set_xlabel(f"frames {'shown' if mode == MODES[0] else 'hidden'}, %, those of the highest rank first")
     axes.set_ylabel(explained.quantity)
     axes.legend(fontsize=7)
     axes.grid(alpha=0.3)
