@@ -74,22 +74,28 @@ def mean_draws(values: Floats, speaker: Integers, draws: int, seed: int) -> Floa
 
 def results_of(measured: Measured, utt2spk: Mapping[str, str], draws: int = 1000, seed: int = 0) -> list[Result]:
     """Every measure, with intervals over speakers by ``draws`` draws."""
-    found = []
-    for m, mode in enumerate(MODES):
-        for measure, curves, drawn in _measures(measured, m, utt2spk, draws, seed):
-            areas = area(curves)
-            gaps = {
-                measured.orders[one]: {
-                    measured.orders[other]: _gap(areas[one] - areas[other], drawn[:, one] - drawn[:, other], measure, mode)
-                    for other in (0, *range(measured.maps, len(measured.orders)))
-                    if other != one
-                }
-                for one in range(measured.maps)
-            }
-            by_order = dict(zip(measured.orders, curves.tolist(), strict=True))
-            by_area = dict(zip(measured.orders, areas.tolist(), strict=True))
-            found.append(Result(measured.seconds, mode, measure, by_order, by_area, gaps))
-    return found
+    return [
+        _result(measured, mode, measure, curves, drawn)
+        for m, mode in enumerate(MODES)
+        for measure, curves, drawn in _measures(measured, m, utt2spk, draws, seed)
+    ]
+
+
+def _result(measured: Measured, mode: str, measure: str, curves: Floats, drawn: Floats) -> Result:
+    """From curves (O, Q) and draws of their areas (D, O)."""
+    orders, areas = measured.orders, area(curves)
+
+    def gap(one: int, other: int) -> Gap:
+        return _gap(areas[one] - areas[other], drawn[:, one] - drawn[:, other], measure, mode)
+
+    rivals = (0, *range(measured.maps, len(orders)))
+    gaps = {
+        orders[one]: {orders[other]: gap(one, other) for other in rivals if other != one}
+        for one in range(measured.maps)
+    }
+    by_order = dict(zip(orders, curves.tolist(), strict=True))
+    by_area = dict(zip(orders, areas.tolist(), strict=True))
+    return Result(measured.seconds, mode, measure, by_order, by_area, gaps)
 
 
 def _gap(difference: float, drawn: Floats, measure: str, mode: str) -> Gap:

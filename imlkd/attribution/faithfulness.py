@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from imlkd.attribution.convergence import Convergence
 from imlkd.attribution.orders import ENERGY, RANDOM, MapOrder, energy_scores, random_scores
 from imlkd.attribution.perturbation import FRACTIONS, MODES, ROWS, Probe, answers, ranks
 from imlkd.attribution.subject import Subject
@@ -44,7 +45,7 @@ class Measured:
     :param utterances: U tested ones, at least as long as the duration.
     :param cosine: (U, O, 2, Q) to the own class; ``nearer``: (U, O, 2, Q) how many classes are nearer.
     :param agreement: (O, O) rank correlation (Spearman) of the orders, mean over the utterances.
-    :param completeness: of each map's order, one line.
+    :param completeness: of each map's order.
     :param scores: (trials, O, 2, Q), in the order of ``trials``; None without a trial list.
     """
 
@@ -55,7 +56,7 @@ class Measured:
     cosine: FloatArray
     nearer: FloatArray
     agreement: FloatArray
-    completeness: dict[str, str]
+    completeness: dict[str, Convergence]
     trials: Trials | None
     scores: FloatArray | None
 
@@ -163,9 +164,9 @@ class FaithfulnessTest:
                 scores[own] = self._scored([trials.enroll[i] for i in own], embeddings)
             agreement += torch.corrcoef(torch.stack(orders).flatten(1).double()) / len(segments)
             progress.update()
-        lines = {one.name: one.engine.convergence.line() for one in self.maps}
+        complete = {one.name: one.engine.convergence for one in self.maps}
         names = [segment.utterance for segment in segments]
-        found = (seconds, self.orders, len(self.maps), names, cosine, nearer, agreement.float().numpy(), lines)
+        found = (seconds, self.orders, len(self.maps), names, cosine, nearer, agreement.float().numpy(), complete)
         return Measured(*found, trials, scores)
 
     def _taken_apart(self, segments: Sequence[Segment]) -> Iterator[tuple[Segment, list[Tensor], Tensor]]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import fmean, median
 from typing import Any
 
 from imlkd.attribution.areas import Result, results_of
+from imlkd.attribution.convergence import Convergence
 from imlkd.attribution.faithfulness import FaithfulnessTest, Measured, choose_tested, classes_of
 from imlkd.attribution.orders import SELF, Explained, MapOrder
 from imlkd.attribution.perturbation import FRACTIONS, ROWS
@@ -70,7 +72,7 @@ class Report:
                 "speakers": self.speakers(one),
                 "trials": len(one.trials) if one.trials else 0,
                 "targets": int(one.trials.is_target.sum()) if one.trials else 0,
-                "completeness": one.completeness,
+                "completeness": {name: _completeness(found) for name, found in one.completeness.items()},
                 "agreement": {
                     name: dict(zip(one.orders, map(float, row), strict=True))
                     for name, row in zip(one.orders, one.agreement, strict=True)
@@ -87,6 +89,15 @@ class Report:
     def speakers(self, measured: Measured) -> int:
         """Speakers of the tested utterances."""
         return len({self.utt2spk[name] for name in measured.utterances})
+
+
+def _completeness(found: Convergence) -> dict[str, float]:
+    return {
+        "median_error": median(found.errors.values()),
+        "failing": len(found.failing),
+        "tolerance": found.tolerance,
+        "nodes": fmean(found.nodes.values()),
+    }
 
 
 def faithfulness_of(

@@ -50,7 +50,7 @@ class Explained:
         except ValueError:
             temperature = 0.0
         if not 0.0 < temperature < 1e6 or (colon and name not in TEMPERATURES):
-            raise UserError(f"explained quantity {text!r}: a temperature above 0 goes with {' and '.join(TEMPERATURES)}")
+            raise UserError(f"explained quantity {text!r}: a temperature, above 0, is of {' and '.join(TEMPERATURES)}")
         return cls(name, temperature, baseline)
 
     def measured(self) -> Quantity:

@@ -130,7 +130,7 @@ class WavExplanation:
             "wav": self.name,
             "seconds": self.seconds,
             "quantity": self.quantity,
-            "temperature": self.request.explained.temperature,
+            "temperature": self.request.explained.temperature if self.quantity in TEMPERATURES else None,
             "target": self.request.about,
             "baseline": self.request.explained.baseline,
             "value": self.value,

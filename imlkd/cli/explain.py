@@ -23,10 +23,11 @@ PATH = click.Path(path_type=Path)
 @click.command(context_settings={"show_default": True, "help_option_names": ["-h", "--help"]})
 @click.argument("wavs", metavar="WAV...", nargs=-1, required=True, type=PATH)
 @click.option("--model", "folder", type=PATH, required=True, help="Folder of a model, as stages 2 and 4 leave it.")
-@click.option("--enroll", type=PATH, multiple=True, help="WAV of the speaker, for the cosine to the mean of them; repeatable.")
+@click.option("--enroll", type=PATH, multiple=True, help="WAV of the speaker: cosine to the mean of them; repeatable.")
 @click.option("--speaker", help="Speaker of the model's head, for the cosine to that class.")
-@click.option("--quantity", default="cosine", help="Or, with --speaker, probability[:T] or log-probability[:T] at temperature T.")
-@click.option("--baseline", type=BASELINES, default="mean", help="Where the path of the gradients begins; average: over all WAVs given.")
+@click.option("--quantity", default="cosine", help="Or, with --speaker, [log-]probability[:T] at temperature T.")
+@click.option("--baseline", type=BASELINES, default="mean",
+              help="Where the path of the gradients begins; average: over all WAVs given.")
 @click.option("--fill", type=BASELINES, default="mean", help="What stands in the place of hidden frames.")
 @click.option("--draws", type=click.IntRange(1), default=10, help="Random orders that are averaged.")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Of the random orders.")
@@ -50,8 +51,8 @@ def explain(
     import torch
 
     from imlkd.attribution.baselines import baseline_of
-    from imlkd.attribution.relevance import RelevanceConfig
     from imlkd.attribution.curves import distinct
+    from imlkd.attribution.relevance import RelevanceConfig
     from imlkd.attribution.wav_explanation import Request, explain_waveform, windows_of
     from imlkd.config import load_config
     from imlkd.errors import UserError

@@ -25,7 +25,7 @@ quantity_help = (
 @click.option("--unit", type=click.Choice(["frame", "bin"]), default="frame", help="What is shown or hidden.")
 @click.option("--quantity", "quantities", multiple=True, default=["cosine"], help=f"{quantity_help}; repeatable.")
 @click.option("--baseline", "baselines", type=BASELINES, multiple=True, default=["mean"],
-              help="Where the path of the gradients begins; average: over the utterances that are not tested; repeatable.")
+              help="Where the path of the gradients begins; average: over what is not tested; repeatable.")
 @click.option("--fill", type=BASELINES, default="mean", help="What stands in the place of hidden units.")
 @click.option("--classes", type=click.Choice(["auto", "head", "data"]), default="auto",
               help="Speakers to identify: those of MODEL's head, or of DATA_DIR, by the mean of half their utterances;"
@@ -47,9 +47,9 @@ def faithfulness(
 ) -> None:
     """Test the maps of MODEL on DATA_DIR: show and hide frames in their order, and ask MODEL at every step.
 
-    Insertion shows the most relevant frames first, deletion hides them first. Identification accuracy, cosine to the own
-    class, and with --trials EER and target cosine against the untouched enrolment, as areas under the curves over the
-    shares 0, 5 %, 10 %, 20 % ... 100 %, beside those of random and energy order, with 95 % intervals over speakers.
+    Insertion shows the most relevant frames first, deletion hides them first. Identification accuracy, cosine to the
+    own class, and with --trials EER and target cosine against the untouched enrolment, as areas under the curves over
+    the shares 0, 5 %, 10 %, 20 % ... 100 %, beside those of random and energy order, with 95 % intervals over speakers.
     """
     import json
 

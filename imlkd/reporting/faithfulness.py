@@ -10,7 +10,6 @@ from imlkd.attribution.faithfulness_run import Report
 from imlkd.reporting.table import text_table
 
 
-
 def faithfulness_text(report: Report) -> str:
     """Areas of every duration, mode and measure, and the differences between orders with their intervals."""
     parts = [_duration(report, one) for one in report.measured]
@@ -40,7 +39,7 @@ def _maps(measured: Measured) -> list[str]:
             for other, correlation in zip(measured.orders, measured.agreement[row], strict=True)
             if other != name
         ]
-        lines.append(f"{name}: {measured.completeness[name]}; rank correlation with {', '.join(others)}")
+        lines.append(f"{name}: {measured.completeness[name].line()}; rank correlation with {', '.join(others)}")
     return lines
 
 

@@ -9,12 +9,12 @@ import pytest
 import soundfile
 import torch
 
+from imlkd.attribution.integrated_gradients import IntegratedGradients, Utterance
 from imlkd.attribution.orders import Explained, relevance_scores
 from imlkd.attribution.perturbation import FRACTIONS, Probe, perturbed, ranks, shown
 from imlkd.attribution.relevance import RelevanceConfig
 from imlkd.attribution.targets import Explainer
 from imlkd.attribution.wav_explanation import Request, explain_waveform, spans
-from imlkd.attribution.integrated_gradients import IntegratedGradients, Utterance
 from imlkd.errors import UserError
 from imlkd.features.segments import Segment, SegmentsConfig
 from imlkd.features.speech import SpeechReader, cut_out, read_file
