@@ -1,9 +1,11 @@
 """`imlkd explain` and `imlkd faithfulness`: picture and numbers, and one line to bad input."""
 
+import importlib.util
 import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from imlkd.errors import UserError
 from imlkd.models.store import load_model, save_model
 from tests.attribution.toy_subjects import toy_tdnn
 
+ROOT = Path(__file__).parents[2]
 Run = Callable[..., Result]
 FAST = ("--set", "nodes=2", "--set", "max_nodes=2", "--set", "segments.durations=[0.5, 1.0]")
 
@@ -34,6 +37,14 @@ def run() -> object:
     threads = torch.get_num_threads()
     yield lambda *words: CliRunner().invoke(main, [str(word) for word in words], standalone_mode=False)
     torch.set_num_threads(threads)
+
+
+def load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def error(done: Result) -> str:
@@ -127,6 +138,9 @@ def test_faithfulness(run: Run, toy_corpus: Path, model: Path, tmp_path: Path) -
     areas = found["durations"]["0.5"]["insertion"]["cosine"]["areas"]
     row = next(line for line in head if line.startswith("insertion cosine"))
     assert row.split()[2:4] == ["relevance", f"{100 * areas['relevance']:.1f}"]
+    tables = load(ROOT / "docs/make_attribution.py")
+    assert f"| 0.5 | insertion | cosine x 100 | {100 * areas['relevance']:.1f} |" in tables.areas(found)
+    assert tables.maps(found).count("| relevance |") == 2  # a row a duration
     crossed = run("faithfulness", model, toy_corpus, "--order-by", model, *common)
     assert crossed.exception is None and f"{model.name}: completeness" in crossed.stdout
     assert "own: completeness" in crossed.stdout
