@@ -150,9 +150,7 @@ class FaithfulnessTest:
         for one in self.maps:
             one.engine.convergence = replace(one.engine.convergence, errors={}, nodes={}, gradients=0)
         trials = trials_of(self.trials, [segment.utterance for segment in segments]) if self.trials else None
-        of_test: dict[str, list[int]] = {}
-        for index, name in enumerate(trials.test if trials else ()):
-            of_test.setdefault(name, []).append(index)
+        of_test = _places(trials.test if trials else ())
         shape = (len(self.orders), len(MODES), len(FRACTIONS))
         cosine, nearer = (np.zeros((len(segments), *shape), np.float32) for _ in range(2))
         scores = np.zeros((len(trials), *shape), np.float32) if trials else None
@@ -195,6 +193,14 @@ class FaithfulnessTest:
         enrolled = torch.stack([self.model.embeddings[name] for name in enrolments])
         scores: FloatArray = torch.einsum("nd,omqd->nomq", enrolled, embeddings).numpy()
         return scores
+
+
+def _places(names: Sequence[str]) -> dict[str, list[int]]:
+    """Where each name stands."""
+    found: dict[str, list[int]] = {}
+    for index, name in enumerate(names):
+        found.setdefault(name, []).append(index)
+    return found
 
 
 def unit_embedding(output: SpeakerOutput) -> Tensor:

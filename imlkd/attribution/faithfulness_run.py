@@ -109,9 +109,7 @@ def faithfulness_of(
     :raises UserError: for what cannot be read, and for speakers, trials or lengths that do not fit.
     """
     utt2spk = dict(read_data_dir(data_dir).utt2spk)
-    listed = read_trials(trials) if trials else None
-    if listed:
-        join_check(listed, utt2spk, source=str(data_dir))
+    listed = _checked(trials, utt2spk, data_dir)
     folders = {order_by.resolve().name: order_by, OWN: model} if order_by else {RELEVANCE: model}
     subjects = {
         name: Subject(load_model(folder), data_dir, utt2spk, choices.allow_pipes) for name, folder in folders.items()
@@ -140,6 +138,15 @@ def faithfulness_of(
         "class_count": len(asked.model.head.speakers) if asked.model.head else 0,
     }
     return Report(about | _settings(choices), measured, results, utt2spk)
+
+
+def _checked(path: Path | None, utt2spk: dict[str, str], data_dir: Path) -> Trials | None:
+    """The trial list, whose ids must be in the data."""
+    if path is None:
+        return None
+    trials = read_trials(path)
+    join_check(trials, utt2spk, source=str(data_dir))
+    return trials
 
 
 def _settings(choices: Choices) -> dict[str, Any]:
