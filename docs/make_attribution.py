@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Write the tables of docs/attribution.md: `. ./path.sh && "$IMLKD_PYTHON" docs/make_attribution.py FOLDER`.
 
-FOLDER holds the JSON files of the commands that stand beside the tables, NAME.json for the table of NAME.
+FOLDER holds the JSON files of the commands that stand beside the tables, NAME.json for the table of NAME; tables whose
+file is not there stay as they are.
 """
 
 from __future__ import annotations
@@ -71,7 +72,10 @@ def filled(page: str, folder: Path) -> str:
     """The page with its tables made anew."""
 
     def table(match: re.Match[str]) -> str:
-        found = json.loads((folder / f"{match[3]}.json").read_text(encoding="utf-8"))
+        path = folder / f"{match[3]}.json"
+        if not path.is_file():
+            return match[0]
+        found = json.loads(path.read_text(encoding="utf-8"))
         return f"{match[1]}{(areas if match[2] == 'areas' else maps)(found)}\n{match[4]}"
 
     return TABLE.sub(table, page)
