@@ -31,6 +31,7 @@ setup(
             "h5py>=3.11",
             "kaldiio>=2.18",
             "captum>=0.9",
+            "matplotlib>=3.9",
             "multi_quantization>=0.1.1",
         ],
         "m4a": ["av>=14"],

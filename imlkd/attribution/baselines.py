@@ -12,7 +12,7 @@ from imlkd.models.speaker_model import SpeakerModel
 
 # (T, F) features and the number of frames that hold the utterance (behind them a front-end pads) -> (T, F)
 Baseline = Callable[[Tensor, int], Tensor]
-BASELINES = ("mean", "silence", "average")
+BASELINES = ("mean", "silence", "average", "zero")
 SILENT_SECONDS = 2.0
 
 
@@ -51,3 +51,23 @@ def average(utterances: Iterable[Tensor]) -> Baseline:
     if not count:
         raise UserError("baseline average: no utterances are given")
     return constant((total / count).float())
+
+
+def zero(model: SpeakerModel) -> Baseline:
+    """All features 0: for mean-normalised features the mean frame, for plain log-mel ones a spectrum like any other."""
+    return constant(torch.zeros(model.frontend.dim))
+
+
+def baseline_of(name: str, model: SpeakerModel, utterances: Iterable[Tensor] = ()) -> Baseline:
+    """By name, of :data:`BASELINES`.
+
+    :param utterances: (T, F) each; read for ``average`` alone.
+    """
+    if name == "mean":
+        return mean_frame
+    if name == "average":
+        return average(utterances)
+    made = {"silence": silence, "zero": zero}
+    if name not in made:
+        raise UserError(f"baseline {name!r}: expected one of {', '.join(BASELINES)}")
+    return made[name](model)

@@ -82,15 +82,20 @@ def frame_relevance(attribution: Tensor, config: RelevanceConfig) -> Tensor:
 
     Sum over bins, moving average, clip at the quantile (single frames do not set the scale), min-max per segment.
     """
+    summed = frame_sums(attribution, config)
+    summed = torch.minimum(summed, summed.quantile(config.clip, dim=1, keepdim=True))
+    low, high = summed.amin(1, keepdim=True), summed.amax(1, keepdim=True)
+    return (summed - low) / (high - low + 1e-8 * high.abs().clamp_min(1e-12))
+
+
+def frame_sums(attribution: Tensor, config: RelevanceConfig) -> Tensor:
+    """(B, T, F) attribution, or for signed relevance (B, T), -> (B, T): sum over bins and moving average alone."""
     if config.sign == "relu":
         attribution = attribution.clamp_min(0.0)
     elif config.sign == "abs":
         attribution = attribution.abs()
     summed = attribution.sum(2) if attribution.ndim == 3 else attribution
-    summed = _moving_average(summed, config.smoothing)
-    summed = torch.minimum(summed, summed.quantile(config.clip, dim=1, keepdim=True))
-    low, high = summed.amin(1, keepdim=True), summed.amax(1, keepdim=True)
-    return (summed - low) / (high - low + 1e-8 * high.abs().clamp_min(1e-12))
+    return _moving_average(summed, config.smoothing)
 
 
 def _moving_average(values: Tensor, frames: int) -> Tensor:

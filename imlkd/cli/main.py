@@ -21,6 +21,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "corpus": ("imlkd.cli.corpus", "corpus", "Prepare VoxCeleb and other published corpora."),
     "features": ("imlkd.cli.features", "features", "Compute features and speech activity."),
     "model": ("imlkd.cli.model", "model", "Train or import a teacher, make targets, distil, embed."),
+    "explain": ("imlkd.cli.explain", "explain", "Pictures and numbers of what carries the speaker in a WAV."),
+    "faithfulness": ("imlkd.cli.faithfulness", "faithfulness", "Do a model's maps say what the model goes by?"),
     "methods": ("imlkd.cli.methods", "methods", "The distillation methods, what each needs and its source."),
     "score": ("imlkd.cli.scoring", "score", "Score trials."),
     "evaluate": ("imlkd.cli.evaluate", "evaluate", "EER, minDCF and intervals of a score file."),

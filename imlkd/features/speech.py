@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from imlkd.corpora.audio import AudioReader
+from imlkd.corpora.audio import AudioProblem, AudioReader, Source, named, probe, read_source
 from imlkd.corpora.kaldi_dir import read_data_dir
 from imlkd.features.fbank import FRAMES_PER_SECOND
 from imlkd.features.segments import Segment
@@ -33,7 +33,28 @@ class SpeechReader:
 
     def segment(self, segment: Segment) -> Tensor:
         """Exactly ``frames`` frames' worth of samples; behind the utterance's end zeros, half a frame at most."""
-        hop = self.sample_rate // FRAMES_PER_SECOND
-        first, count = segment.start * hop, segment.frames * hop
-        samples = self.utterance(segment.utterance)[first : first + count]
-        return functional.pad(samples, (0, count - len(samples)))
+        return cut_out(self.utterance(segment.utterance), segment, self.sample_rate)
+
+
+def cut_out(waveform: Tensor, segment: Segment, sample_rate: int) -> Tensor:
+    """The segment's samples of its utterance's (samples,), zeros where they end before it."""
+    hop = sample_rate // FRAMES_PER_SECOND
+    first, count = segment.start * hop, segment.frames * hop
+    samples = waveform[first : first + count]
+    return functional.pad(samples, (0, count - len(samples)))
+
+
+def read_file(path: Path, sample_rate: int) -> Tensor:
+    """A mono audio file, (samples,) float32 in [-1, 1).
+
+    :raises AudioProblem: when it cannot be read, or is sampled at another rate.
+    """
+    source = Source(path.name, str(path), False, "audio")
+    heard = probe(source).sample_rate
+    if heard != sample_rate:
+        raise AudioProblem(
+            named(source),
+            f"sampled at {heard} Hz, the model hears {sample_rate} Hz",
+            f"resample (`sox IN -r {sample_rate} OUT`)",
+        )
+    return torch.from_numpy(read_source(source, sample_rate))

@@ -143,9 +143,11 @@ def test_configuration_keys_exist(page: Path) -> None:
             assert code in keys, f"{page}: {code} is no key of a configuration"
     overridden = {"--relevance-set": "relevance", "--student-set": "student", "--set": "corpus"}
     for words in pages.commands_of(page):
+        maps = words[:2] in (["imlkd", "explain"], ["imlkd", "faithfulness"])
         for option, value in zip(words, words[1:], strict=False):
             if option in overridden and "V" not in value.split("="):
-                load_config(make_config.config_classes()[overridden[option]], None, value.split())
+                config = "relevance" if maps else overridden[option]
+                load_config(make_config.config_classes()[config], None, value.split())
 
 
 def test_every_key_stands_in_config_md_as_it_is() -> None:
