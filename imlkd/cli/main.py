@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "features": ("imlkd.cli.features", "features", "Compute features and speech activity."),
     "model": ("imlkd.cli.model", "model", "Train or import a teacher, make targets, distil, embed."),
     "methods": ("imlkd.cli.methods", "methods", "The distillation methods, what each needs and its source."),
+    "trials": ("imlkd.cli.trials", "trials", "Make, show and convert trial lists."),
     "score": ("imlkd.cli.scoring", "score", "Score trials."),
     "evaluate": ("imlkd.cli.evaluate", "evaluate", "EER, minDCF and intervals of a score file."),
     "compare": ("imlkd.cli.compare", "compare", "Two systems on the same trials: differences and intervals."),

@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from imlkd.errors import UserError
 from imlkd.kaldi_io import read_table
 
 _EXTENSION = re.compile(r"\.(wav|flac|m4a|mp3|ogg|opus|sph|aac)$", re.IGNORECASE)
@@ -30,11 +29,13 @@ class _Rule(NamedTuple):
     one_to_one: bool = True
 
 
-def likely_mapping(missing: Collection[str], available: Collection[str]) -> str:
+def likely_mapping(missing: Collection[str], available: Collection[str], option: str = "") -> str:
     """One clause for a message: the rule that maps most ``missing`` ids to ``available`` ones, with an example.
 
     Tried are file extensions, separators (VoxCeleb's ``id10270/x6uYqmx31kE/00001.wav`` against Kaldi's
     ``id10270-x6uYqmx31kE-00001``), folders, letter case, a speaker in front, and a prefix or suffix of one side.
+
+    :param option: of the command, that takes the mapping; named where the mapping joins all.
     """
     if not available:
         return "there are no ids at all on the other side"
@@ -43,8 +44,8 @@ def likely_mapping(missing: Collection[str], available: Collection[str]) -> str:
     if rule is None:
         return f"no other spelling of them is there (its ids: {min(available)} ...): extract them; or another set?"
     one, other = pairs[0]
-    remedy = " (--id-map auto takes it)" if rule.one_to_one and len(pairs) == len(sample) else ""
-    return f"likely mapping{remedy} ({rule.name}; joins {len(pairs)} of {len(sample)} looked at): {one} -> {other}"
+    hint = f"likely mapping ({rule.name}; joins {len(pairs)} of {len(sample)} looked at): {one} -> {other}"
+    return f"{hint}: {option}" if option and rule.one_to_one and len(pairs) == len(sample) else hint
 
 
 class IdMap:

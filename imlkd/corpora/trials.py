@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, count, islice
 from pathlib import Path
@@ -13,7 +13,6 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from imlkd.corpora.id_mapping import likely_mapping
 from imlkd.corpora.trial_layouts import LAYOUTS, Layout, as_lines, recognise
 from imlkd.errors import UserError
 from imlkd.files import atomic_open
@@ -28,10 +27,19 @@ _CODES = 2**24  # pairs that are looked at for repetitions at a time: bounds the
 class TrialSource(Protocol):
     """Trials in memory (``Trials``) or on the disk (``TrialList``)."""
 
-    path: Path
-    layout: str
-    enroll: list[str]
-    test: list[str]
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def layout(self) -> str: ...
+
+    @property
+    def enroll(self) -> list[str]:
+        """Enrolment ids: all in the order of the trials, or each once."""
+
+    @property
+    def test(self) -> list[str]:
+        """Test ids, likewise."""
 
     def __len__(self) -> int: ...
 
@@ -160,34 +168,6 @@ def write_trials(path: Path | str, trials: Trials, layout: str = "kaldi") -> Non
         stream.writelines(as_lines(layout, trials.enroll, trials.test, trials.is_target.tolist()))
 
 
-def join_check(
-    trials: TrialSource,
-    enroll_ids: Collection[str],
-    test_ids: Collection[str] | None = None,
-    source: str = "the embeddings",
-) -> None:
-    """Make sure that every id of ``trials`` exists, before anything is scored.
-
-    :param test_ids: None when both sides are looked up in ``enroll_ids``.
-    :param source: what the ids are looked up in, for the message.
-    :raises UserError: with how many ids of each side are missing, the first five, and a hint at the likely mapping.
-    """
-    known_enroll = set(enroll_ids)
-    known_test = known_enroll if test_ids is None else set(test_ids)
-    enroll, test = dict.fromkeys(trials.enroll), dict.fromkeys(trials.test)
-    missing_enroll = [name for name in enroll if name not in known_enroll]
-    missing_test = [name for name in test if name not in known_test]
-    missing = list(dict.fromkeys(missing_enroll + missing_test))
-    if not missing:
-        return
-    available = known_enroll if missing_enroll else known_test
-    raise UserError(
-        f"{trials.path}: {len(missing_enroll)} of {len(enroll)} enrolment ids and {len(missing_test)} of {len(test)} "
-        f"test ids are not in {source}; first: {', '.join(missing[:5])}; "
-        f"{likely_mapping(missing_enroll or missing_test, available)}"
-    )
-
-
 def _blocks(path: Path, size: int = BLOCK, first: int = 0) -> Iterator[Trials]:
     """The lines of a file from trial ``first`` on; each is looked at on its own only."""
     lines = read_lines(path)
@@ -234,7 +214,8 @@ def _refuse_unusable_ids(path: Path, enroll: list[str], test: list[str], first_l
     for index, names in enumerate(zip(enroll, test, strict=True)):
         for name in names:
             if len(name.split()) != 1:
-                raise UserError(f"{path}:{first_line + index}: id {name!r} is empty or holds white space: mend the line")
+                place = f"{path}:{first_line + index}"
+                raise UserError(f"{place}: id {name!r} is empty or holds white space: mend the line")
 
 
 def _numbering() -> defaultdict[str, int]:
