@@ -51,7 +51,7 @@ def likely_mapping(missing: Collection[str], available: Collection[str], option:
 class IdMap:
     """``--id-map``: under which other spelling the ids of a trial list are looked up.
 
-    :param choice: None: none; ``auto``: the rule that joins most of those that are missing, and never one that takes a
+    :param choice: None: none; ``auto``: a rule that joins all of those that are missing, and never one that takes a
         speaker for an utterance; else a file ``<id of the list> <id elsewhere>``.
     :param say: receives a line for each table in which ids were found under another spelling.
     :raises UserError: for a file that cannot be read, or that gives one id twice.
@@ -78,11 +78,13 @@ class IdMap:
 
 
 def _by_rule(missing: list[str], available: Collection[str]) -> tuple[str, dict[str, str]]:
-    """The best rule's name and what it joins of all ``missing`` ids, none of ``available`` twice."""
+    """The best rule's name and what it makes of the ``missing`` ids; nothing when it does not join them all."""
     sample = missing[:_SAMPLE]
     rules = (*_SAME_PARTS, *_affix_rules(sample, available), *_OTHER_PARTS)
     rule, _ = _best_rule(sample, available, (rule for rule in rules if rule.one_to_one))
-    return (rule.name, dict(_join(rule, missing, available))) if rule else ("", {})
+    found = dict(_join(rule, missing, available)) if rule else {}
+    certain = len(found) == len(missing) and (len(found) > 1 or rule in _SAME_PARTS)  # one id proves no affix
+    return (rule.name, found) if rule and certain else ("", {})
 
 
 def _best_rule(

@@ -127,8 +127,8 @@ def _with_header(path: Path, line: str) -> Layout | None:
 
 
 def _cells(line: str, delimiter: str) -> list[str]:
-    """Columns of a line, quotes and outer white space taken off."""
-    if '"' not in line:
+    """Columns of a line, outer white space taken off, and quotes where commas or semicolons stand between them."""
+    if '"' not in line or delimiter == "\t":
         return [cell.strip() for cell in line.split(delimiter)]
     try:
         return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter, strict=True))]
@@ -137,7 +137,7 @@ def _cells(line: str, delimiter: str) -> list[str]:
 
 
 def _cell(text: str) -> str:
-    return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in ',;"\t') else text
+    return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in ',;"') else text
 
 
 def _is_number(text: str) -> bool:
