@@ -232,8 +232,9 @@ def _codes(enroll: npt.NDArray[np.int64], test: npt.NDArray[np.int64]) -> npt.ND
 
 
 def _has_repeated(codes: npt.NDArray[np.int64]) -> bool:
-    ordered = np.sort(codes)
-    return bool((ordered[1:] == ordered[:-1]).any())
+    """Whether a value comes twice; the order is lost."""
+    codes.sort()
+    return bool((codes[1:] == codes[:-1]).any())
 
 
 def _repeated_in_parts(path: Path, enroll: defaultdict[str, int], test: defaultdict[str, int], parts: int) -> bool:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from imlkd.corpora.trials import Trials, TrialList, open_trials, read_trials
+from imlkd.corpora.trials import TrialList, Trials, open_trials, read_trials
 from imlkd.errors import UserError
 from imlkd.files import REMEDY
 from imlkd.kaldi_io import ArkWriter
@@ -173,7 +173,7 @@ def test_any_order_is_read(order: tuple[int, ...], tmp_path: Path) -> None:
     ("content", "message"),
     [
         ("e0 t0 0.25\ne0 t1\n", "scores:2: expected 3 columns (<enroll> <test> <score>), found 2"),
-        (SCORES.replace("t0 3\n", "t0 3 nontarget\n"), "scores:3: expected 3 columns (<enroll> <test> <score>), found a "),
+        (SCORES.replace("t0 3\n", "t0 3 nontarget\n"), "scores:3: expected 3 columns (<enroll> <test> <score>), found"),
         ("e0 t0 1 0.25\n", "found 4, the third a label '1': cut it out (`cut -d' ' -f1,2,4`)"),
         ("e0 t0 target\n", "scores:1: 'target' is no number: expected <enroll> <test> <score>"),
         ("e0 t0 nan\n", "scores:1: score is nan: look at the embeddings of this pair"),
