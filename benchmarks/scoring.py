@@ -36,7 +36,7 @@ def main() -> None:
         before = os.getloadavg()[0]
         results |= PARTS[name](options.quick)
         results[f"{name}_load_before"] = round(before, 2)
-    options.json.write_text(json.dumps(results, indent=1) + "\n")
+        options.json.write_text(json.dumps(results, indent=1) + "\n")
     for key, value in results.items():
         print(f"{key:36} {value}")
 
