@@ -66,7 +66,7 @@ def refuse_wrong(folder: Path, label: str, embeddings: np.ndarray) -> float:
     difference, lines, every = 0.0, 0, SIZES[label] // SAMPLE
     with open(folder / "out", encoding="utf-8") as stream:
         for lines, line in enumerate(stream, start=1):
-            if lines % every == 1:
+            if lines % every == 0:
                 one, other, score = line.split()
                 difference = max(difference, abs(float(unit[places[one]] @ unit[places[other]]) - float(score)))
     if lines != SIZES[label] or not difference < TOLERANCE:
