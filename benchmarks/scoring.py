@@ -13,11 +13,13 @@ from pathlib import Path
 import asnorm
 import error_rates
 import numpy as np
+import streaming
 
 PARTS: dict[str, Callable[[bool], dict[str, float]]] = {
     "asnorm": asnorm.measure,
     "metrics": error_rates.measure_metrics,
     "bootstrap": error_rates.measure_bootstrap,
+    "streamed": streaming.measure,
 }
 
 
@@ -31,8 +33,10 @@ def main() -> None:
         "machine": platform.machine(), "cores": os.cpu_count(), "numpy": np.__version__,
     }  # fmt: skip
     for name in options.part or PARTS:
+        before = os.getloadavg()[0]
         results |= PARTS[name](options.quick)
-    options.json.write_text(json.dumps(results, indent=1) + "\n")
+        results[f"{name}_load_before"] = round(before, 2)
+        options.json.write_text(json.dumps(results, indent=1) + "\n")
     for key, value in results.items():
         print(f"{key:36} {value}")
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from imlkd.cli.lists import id_map_of, id_map_option, models_option, say_layout
+
 FILE = click.Path(path_type=Path)
 
 
@@ -30,6 +32,8 @@ FILE = click.Path(path_type=Path)
     type=FILE,
     help="Also use the mean against the cohort, from `imlkd score --norm-stats`; repeatable.",
 )
+@models_option
+@id_map_option
 def calibrate(
     scores: Path,
     trials_path: Path,
@@ -39,19 +43,24 @@ def calibrate(
     utt2dur: tuple[Path, ...],
     magnitude_scp: tuple[Path, ...],
     cohort_stats_scp: tuple[Path, ...],
+    models: Path | None,
+    id_map: str | None,
 ) -> None:
     """Fit a calibration on the SCORES of development TRIALS, whose speakers must not be those of any test list."""
     from imlkd.corpora.trials import read_trials
     from imlkd.scoring.calibration import fit_calibration
     from imlkd.scoring.cohort import speakers_of
-    from imlkd.scoring.evaluate import read_scores, read_speakers
     from imlkd.scoring.logistic import cross_entropy
     from imlkd.scoring.quality import read_quality
+    from imlkd.scoring.score_file import read_scores
+    from imlkd.scoring.speakers import read_speakers, speakers_by_id
 
-    trials = read_trials(trials_path)
-    values = read_scores(scores, trials)
-    speakers = speakers_of(trials.enroll + trials.test, read_speakers(utt2spk), ", ".join(map(str, utt2spk)))
-    quality = read_quality(utt2dur, magnitude_scp, cohort_stats_scp)
+    ids, trials = id_map_of(id_map), read_trials(trials_path)
+    say_layout(trials)
+    values, names = read_scores(scores, trials), trials.enroll + trials.test
+    known = speakers_by_id(trials, read_speakers(utt2spk), models, ids)
+    speakers = speakers_of(names, known, ", ".join(map(str, utt2spk)))
+    quality = read_quality(utt2dur, magnitude_scp, cohort_stats_scp).respelt(names, ids)
     calibration = fit_calibration(trials, values, speakers, p_target, quality)
     calibration.write(out)
     llr = calibration.apply(values, trials.enroll, trials.test, quality)

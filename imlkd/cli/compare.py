@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imlkd.cli.layout import say_layout
+from imlkd.cli.lists import id_map_of, id_map_option, models_option, say_layout
 from imlkd.cli.measures import choices_of, drawn, measure_options
 
 if TYPE_CHECKING:
     from imlkd.scoring.compare import Comparison, Difference
     from imlkd.scoring.evaluate import Choices
+    from imlkd.scoring.metrics import Floats
+    from imlkd.scoring.resampling import SpeakerTrials
 
 FILE = click.Path(path_type=Path)
 
@@ -26,9 +28,13 @@ FILE = click.Path(path_type=Path)
 @measure_options
 @click.option("--json", "json_path", type=FILE, help="Also write everything as JSON (error rates as fractions).")
 @click.option("--bootstrap", type=click.IntRange(min=1), default=1000, help="Draws of speakers.")
+@click.option("--det", type=FILE, help="Also draw the DET curves of all systems over each other, as PNG.")
+@models_option
+@id_map_option
 def compare(
-    systems: tuple[str, ...], trials_path: Path, utt2spk: tuple[Path, ...], json_path: Path | None, **options: Any
-) -> None:
+    systems: tuple[str, ...], trials_path: Path, utt2spk: tuple[Path, ...], json_path: Path | None, det: Path | None,
+    models: Path | None, id_map: str | None, **options: Any,
+) -> None:  # fmt: skip
     """EER (%) and normalised DCFs of systems on TRIALS: FIRST minus each other, 95 % interval, p.
 
     A system is a score file, or those of several seeds of its training, joined by commas (a.1,a.2,a.3). All are
@@ -40,21 +46,31 @@ def compare(
     from imlkd.corpora.trials import read_trials
     from imlkd.errors import UserError
     from imlkd.files import atomic_write_text
+    from imlkd.reporting.det import draw_det
     from imlkd.scoring.compare import compare_systems
-    from imlkd.scoring.evaluate import read_scores, read_speakers, speaker_trials
+    from imlkd.scoring.score_file import read_scores
+    from imlkd.scoring.speakers import read_speakers, speaker_trials, speakers_by_id
 
     files = [score_files(system) for system in systems]
     choices = choices_of(**options)
     trials = read_trials(trials_path)
     say_layout(trials)
-    speakers = read_speakers(utt2spk)
+    speakers = speakers_by_id(trials, read_speakers(utt2spk), models, id_map_of(id_map))
     scores = [[speaker_trials(trials, read_scores(path, trials), speakers) for path in paths] for paths in files]
     found = compare_systems(scores, choices.costs, choices.draws, choices.seed, choices.interval, choices.llr)
     if not found:
         raise UserError(f"{trials_path}: no draw of its speakers has target and nontarget trials: raise --bootstrap")
+    if det:
+        draw_det(det, curves(files, scores), choices.costs.p_targets[0])
     if json_path:
         atomic_write_text(json_path, as_json(files, found, choices))
     click.echo(table(systems, found, choices.interval))
+
+
+def curves(files: list[list[Path]], scores: list[list[SpeakerTrials]]) -> dict[str, tuple[Floats, Floats]]:
+    """Target and nontarget scores by name of the file: a curve for each seed of each system."""
+    runs = (run for pair in zip(files, scores, strict=True) for run in zip(*pair, strict=True))
+    return {str(path): (one.target, one.nontarget) for path, one in runs}
 
 
 def score_files(system: str) -> list[Path]:

@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "explain": ("imlkd.cli.explain", "explain", "Pictures and numbers of what carries the speaker in a WAV."),
     "faithfulness": ("imlkd.cli.faithfulness", "faithfulness", "Do a model's maps say what the model goes by?"),
     "methods": ("imlkd.cli.methods", "methods", "The distillation methods, what each needs and its source."),
+    "trials": ("imlkd.cli.trials", "trials", "Make, show and convert trial lists."),
     "score": ("imlkd.cli.scoring", "score", "Score trials."),
     "evaluate": ("imlkd.cli.evaluate", "evaluate", "EER, minDCF and intervals of a score file."),
     "compare": ("imlkd.cli.compare", "compare", "Two systems on the same trials: differences and intervals."),

@@ -10,21 +10,22 @@ from typing import Any
 
 import click
 
-from imlkd.cli.layout import say_layout
+from imlkd.cli.lists import id_map_of, id_map_option, say
 
 FILE = click.Path(path_type=Path)
 SETTINGS = {"show_default": True, "help_option_names": ["-h", "--help"]}
 
 
 @click.command(context_settings=SETTINGS)
-@click.option("--trials", "trials_path", type=FILE, required=True, help="Trial list (Kaldi's or VoxCeleb's layout).")
+@click.option("--trials", "trials_path", type=FILE, required=True, help="Trial list, in any layout of `imlkd trials`.")
 @click.option("--enroll-scp", type=FILE, required=True, help="xvector.scp or spk_xvector.scp of the enrolment side.")
 @click.option("--test-scp", type=FILE, required=True, help="xvector.scp of the test side.")
 @click.option("--out", type=FILE, required=True, help="Score file to write: <enroll> <test> <score>, in trial order.")
 @click.option("--mean-scp", type=FILE, help="Subtract the mean of these embeddings (a training set's) from both sides.")
 @click.option("--backend", type=click.Choice(["cosine", "plda"]), default="cosine", help="What compares embeddings.")
 @click.option("--plda", type=FILE, help="Folder that `imlkd plda fit` or Kaldi left, or a bare file `plda`.")
-@click.option("--models", type=FILE, help="Models of several utterances: <model> <utterance> <utterance> ...")
+@click.option("--models", type=FILE, help="Models of several utterances: <model> <utterance> ..., or NIST's table.")
+@id_map_option
 @click.option("--num-utts", type=FILE, help="num_utts.ark: how many utterances an enrolment embedding is the mean of.")
 @click.option(
     "--norm",
@@ -43,24 +44,29 @@ SETTINGS = {"show_default": True, "help_option_names": ["-h", "--help"]}
 @click.option("--cohort-stats-scp", multiple=True, type=FILE, help="Statistics of a cohort, likewise; repeatable.")
 def score(
     trials_path: Path, enroll_scp: Path, test_scp: Path, out: Path, mean_scp: Path | None, backend: str,
-    plda: Path | None, **options: Any,
+    plda: Path | None, id_map: str | None, **options: Any,
 ) -> None:  # fmt: skip
-    """Score trials: by the cosine of their embeddings (-1 to 1), or by PLDA (a log-likelihood ratio)."""
+    """Score trials: by the cosine of their embeddings (-1 to 1), or by PLDA (a log-likelihood ratio).
+
+    All ids are looked up before anything is scored. A run that was killed goes on where it was.
+    """
     workers = _workers() if options["norm"] != "none" else 1
-    from imlkd.corpora.trials import read_trials
-    from imlkd.scoring.cosine import score_trials, write_scores
+    from imlkd.corpora.trials import open_trials
+    from imlkd.scoring.cosine import score_trials
+    from imlkd.scoring.score_file import write_as_they_come
     from imlkd.scoring.scorer import ScoringOptions, make_scorer
 
     if (backend == "plda") != (plda is not None):
         raise click.UsageError("--backend plda and --plda belong together: give both or none")
     chosen = ScoringOptions(plda=plda, mean_scp=mean_scp, **options)
-    trials = read_trials(trials_path)
-    say_layout(trials)
+    ids = id_map_of(id_map)
+    trials = open_trials(trials_path)
+    click.echo(trials.describe())
     if chosen == ScoringOptions(mean_scp=mean_scp):
-        score_trials(trials, enroll_scp, test_scp, out, mean_scp)
+        score_trials(trials, enroll_scp, test_scp, out, mean_scp, ids, say)
     else:
-        scorer = make_scorer(trials, enroll_scp, test_scp, replace(chosen, workers=workers))
-        write_scores(out, trials, scorer.scores(trials))
+        scorer = make_scorer(trials, enroll_scp, test_scp, replace(chosen, workers=workers), ids)
+        write_as_they_come(out, trials, scorer, say)
     click.echo(f"{out}: {len(trials)} scores")
 
 

@@ -1,11 +1,14 @@
-"""Why two sets of ids do not meet: the one spelling rule that would join most of them."""
+"""Why two sets of ids do not meet: the one spelling rule that would join most of them, and a map by it."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from imlkd.kaldi_io import read_table
 
 _EXTENSION = re.compile(r"\.(wav|flac|m4a|mp3|ogg|opus|sph|aac)$", re.IGNORECASE)
 _SEPARATOR = re.compile(r"[/\\_]|-{2,}")
@@ -14,6 +17,7 @@ _PROBES = 5  # ids that are compared with all others in search of a prefix or su
 _SHORTEST = 4  # characters an id must have to be looked for inside others
 
 Spelling = Callable[[str], str]
+Value = TypeVar("Value")
 
 
 class _Rule(NamedTuple):
@@ -25,24 +29,74 @@ class _Rule(NamedTuple):
     one_to_one: bool = True
 
 
-def likely_mapping(missing: Collection[str], available: Collection[str]) -> str:
+def likely_mapping(missing: Collection[str], available: Collection[str], option: str = "") -> str:
     """One clause for a message: the rule that maps most ``missing`` ids to ``available`` ones, with an example.
 
     Tried are file extensions, separators (VoxCeleb's ``id10270/x6uYqmx31kE/00001.wav`` against Kaldi's
     ``id10270-x6uYqmx31kE-00001``), folders, letter case, a speaker in front, and a prefix or suffix of one side.
+
+    :param option: of the command, that takes the mapping; named where the mapping joins all.
     """
     if not available:
         return "there are no ids at all on the other side"
     sample = list(missing)[:_SAMPLE]
-    best, best_pairs = "", list[tuple[str, str]]()
-    for rule in (*_SAME_PARTS, *_affix_rules(sample, available), *_OTHER_PARTS):
-        pairs = _join(rule, sample, available)
-        if len(pairs) > len(best_pairs):
-            best, best_pairs = rule.name, pairs
-    if not best_pairs:
+    rule, pairs = _best_rule(sample, available, (*_SAME_PARTS, *_affix_rules(sample, available), *_OTHER_PARTS))
+    if rule is None:
         return f"no other spelling of them is there (its ids: {min(available)} ...): extract them; or another set?"
-    one, other = best_pairs[0]
-    return f"likely mapping ({best}; joins {len(best_pairs)} of {len(sample)} looked at): {one} -> {other}"
+    one, other = pairs[0]
+    hint = f"likely mapping ({rule.name}; joins {len(pairs)} of {len(sample)} looked at): {one} -> {other}"
+    return f"{hint}: {option}" if option and rule.one_to_one and len(pairs) == len(sample) else hint
+
+
+class IdMap:
+    """``--id-map``: under which other spelling the ids of a trial list are looked up.
+
+    :param choice: None: none; ``auto``: a rule that joins all of those that are missing, and never one that takes a
+        speaker for an utterance; else a file ``<id of the list> <id elsewhere>``.
+    :param say: receives a line for each table in which ids were found under another spelling.
+    :raises UserError: for a file that cannot be read, or that gives one id twice.
+    """
+
+    def __init__(self, choice: str | None = None, say: Callable[[str], object] = lambda line: None) -> None:
+        self.automatic, self.say = choice == "auto", say
+        self.known = {} if choice is None or self.automatic else read_table(Path(choice), 2, sorted_ids=False)
+
+    def extend(self, table: Mapping[str, Value], ids: Iterable[str], source: str) -> dict[str, Value]:
+        """``table`` with an entry for each of ``ids`` that it has under the other spelling; ids it has stay.
+
+        :param source: where the table was read, for what is said.
+        """
+        missing = [name for name in dict.fromkeys(ids) if name not in table]
+        found = {name: self.known[name] for name in missing if self.known.get(name) in table}
+        rule = "the file of --id-map"
+        if self.automatic and missing and table:
+            rule, found = _by_rule(missing, table)
+        if found:
+            one = next(iter(found))
+            self.say(f"{source}: {len(found)} ids mapped ({rule}): {one} -> {found[one]}")
+        return {**table, **{name: table[other] for name, other in found.items()}}
+
+
+def _by_rule(missing: list[str], available: Collection[str]) -> tuple[str, dict[str, str]]:
+    """The best rule's name and what it makes of the ``missing`` ids; nothing when it does not join them all."""
+    sample = missing[:_SAMPLE]
+    rules = (*_SAME_PARTS, *_affix_rules(sample, available), *_OTHER_PARTS)
+    rule, _ = _best_rule(sample, available, (rule for rule in rules if rule.one_to_one))
+    found = dict(_join(rule, missing, available)) if rule else {}
+    certain = len(found) == len(missing) and (len(found) > 1 or rule in _SAME_PARTS)  # one id proves no affix
+    return (rule.name, found) if rule and certain else ("", {})
+
+
+def _best_rule(
+    sample: list[str], available: Collection[str], rules: Iterable[_Rule]
+) -> tuple[_Rule | None, list[tuple[str, str]]]:
+    """The first of the rules that join most of ``sample``, and its pairs."""
+    best: tuple[_Rule | None, list[tuple[str, str]]] = None, []
+    for rule in rules:
+        pairs = _join(rule, sample, available)
+        if len(pairs) > len(best[1]):
+            best = rule, pairs
+    return best
 
 
 def _join(rule: _Rule, missing: Collection[str], available: Collection[str]) -> list[tuple[str, str]]:

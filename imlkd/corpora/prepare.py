@@ -23,7 +23,8 @@ from imlkd.corpora.reduced import without_bad
 from imlkd.corpora.relocation import relocated
 from imlkd.corpora.sets import RecipeSets, write_sets
 from imlkd.corpora.stated import stated_recordings
-from imlkd.corpora.trials import Trials, join_check, read_trials, write_trials
+from imlkd.corpora.trial_join import join_check
+from imlkd.corpora.trials import Trials, read_trials, write_trials
 from imlkd.errors import UserError
 from imlkd.files import atomic_write_text, make_dir
 from imlkd.kaldi_io import write_table

@@ -14,7 +14,8 @@ from imlkd.corpora.folders import install, locked, staging
 from imlkd.corpora.kaldi_dir import DataDir, group_by_speaker, write_tables
 from imlkd.corpora.sets import RecipeSets, write_sets
 from imlkd.corpora.speaker_overlap import NOT_CHECKED
-from imlkd.corpora.trials import join_check, write_trials
+from imlkd.corpora.trial_join import join_check
+from imlkd.corpora.trials import write_trials
 from imlkd.corpora.voxceleb import (
     PARTS,
     PUBLISHED,

@@ -12,7 +12,7 @@ from imlkd.corpora.trials import read_trials
 from imlkd.files import atomic_open, atomic_write_text
 from imlkd.reporting.results import COLUMNS, rows_of
 from imlkd.reporting.table import git_hash, markdown_table, printed, results_markdown
-from imlkd.scoring.evaluate import read_scores
+from imlkd.scoring.score_file import read_scores
 
 DET_POINTS = 200
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from imlkd.corpora.trials import Trials
+from imlkd.corpora.trials import Trials, TrialSource
 from imlkd.errors import UserError
 from imlkd.files import atomic_write_text
 from imlkd.scoring.logistic import Separable, fit_logistic
@@ -63,13 +63,13 @@ class Calibration:
                 llr = llr + weight * features[name]
         return llr
 
-    def refuse(self, trials: Trials, speakers: Collection[str], place: Path | str) -> None:
+    def refuse(self, trials: TrialSource, speakers: Collection[str], place: Path | str) -> None:
         """Make sure that it was not fitted on what is now scored.
 
         :param speakers: all speakers of ``trials``; ``place``: where the calibration was read, for the message.
         :raises UserError: when the pairs are those of the fit, or a speaker is.
         """
-        if trial_hash(trials.enroll, trials.test) == self.trials_sha256:
+        if trial_hash(trials) == self.trials_sha256:
             raise UserError(
                 f"{place}: was fitted on the trials of {trials.path} themselves: error rates would be too good; fit "
                 "it on development trials of other speakers"
@@ -147,15 +147,19 @@ def fit_calibration(
     targets = int(trials.is_target.sum())
     return Calibration(
         scale, offset, dict(zip(list(columns)[1:], rest, strict=True)), p_target, targets, len(trials) - targets,
-        trial_hash(trials.enroll, trials.test), (float(scores.min()), float(scores.max())),
+        trial_hash(trials), (float(scores.min()), float(scores.max())),
         tuple(sorted(set(speakers))),
     )  # fmt: skip
 
 
-def trial_hash(enroll: list[str], test: list[str]) -> str:
-    """SHA-256 of a list's pairs, whatever their order, their sides and their labels."""
-    pairs = sorted(f"{min(pair)} {max(pair)}\n" for pair in zip(enroll, test, strict=True))
-    return hashlib.sha256("".join(pairs).encode()).hexdigest()
+def trial_hash(trials: TrialSource) -> str:
+    """Of a list's pairs, whatever their order, their sides and their labels: the sum of their SHA-256."""
+    total = 0
+    for block in trials.blocks():
+        for one, other in zip(block.enroll, block.test, strict=True):
+            pair = f"{min(one, other)} {max(one, other)}\n".encode()
+            total += int.from_bytes(hashlib.sha256(pair).digest(), "big")
+    return f"{total % 2**256:064x}"
 
 
 def _measure_of(feature: str) -> str:

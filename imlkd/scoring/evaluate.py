@@ -10,16 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
-
-from imlkd.corpora.trials import Trials, join_check, read_trials
-from imlkd.errors import UserError
+from imlkd.corpora.trials import Trials, read_trials
 from imlkd.files import atomic_open, atomic_write_text
-from imlkd.kaldi_io import read_lines, read_table
 from imlkd.scoring.cllr import cllr, min_cllr
 from imlkd.scoring.intervals import Interval, speaker_bootstrap
 from imlkd.scoring.metrics import Costs, Floats, act_dcf, eer, eer_kaldi, eer_rocch, min_dcf
 from imlkd.scoring.resampling import SpeakerTrials
+from imlkd.scoring.score_file import read_scores
+from imlkd.scoring.speakers import read_speakers, speaker_trials
 
 P_TARGETS = Costs().p_targets
 
@@ -112,8 +110,9 @@ class Evaluation:
 
     @classmethod
     def from_json(cls, text: str) -> Evaluation:
-        """The inverse of ``to_json``."""
+        """The inverse of ``to_json``; what is written of conditions is left out."""
         fields = json.loads(text)
+        fields.pop("conditions", None)  # of `imlkd evaluate --by`
         for name in ("min_dcf", "act_dcf"):
             fields[name] = {float(prior): _measure(one) for prior, one in fields.get(name, {}).items()}
         for name in ("eer", "eer_kaldi"):
@@ -188,94 +187,12 @@ def measure(target: Floats, nontarget: Floats, by_speaker: SpeakerTrials | None,
     )
 
 
-def read_scores(path: Path | str, trials: Trials) -> Floats:
-    """Read a score file in any order; returns the scores in the order of ``trials``.
-
-    :raises UserError: naming file and line: not three columns, no finite number, a pair that is no trial, two values
-        for one pair; or how many trials have no score, and the first of them.
-    """
-    path = Path(path)
-    index = {pair: i for i, pair in enumerate(trials.pairs())}
-    scores = np.full(len(trials), np.nan)
-    for number, line in read_lines(path):
-        fields = line.split()
-        if len(fields) != 3:
-            raise UserError(f"{path}:{number}: expected 3 columns (<enroll> <test> <score>), {_describe(fields)}")
-        place = index.get((fields[0], fields[1]))
-        if place is None:
-            raise UserError(f"{path}:{number}: {fields[0]} {fields[1]} is no trial of {trials.path}: is it its list?")
-        value = _parse_score(fields[2], f"{path}:{number}")
-        if value != scores[place] and not math.isnan(scores[place]):
-            raise UserError(f"{path}:{number}: {fields[0]} {fields[1]} already has another score: score the list again")
-        scores[place] = value
-    _refuse_missing(path, trials, scores)
-    return scores
-
-
-def read_speakers(paths: Sequence[Path | str]) -> dict[str, str]:
-    """Join ``utt2spk`` files; UserError when one utterance has two speakers."""
-    speakers: dict[str, str] = {}
-    for path in paths:
-        for utterance, speaker in read_table(path, fields=2, sorted_ids=False).items():
-            if speakers.setdefault(utterance, speaker) != speaker:
-                raise UserError(f"{path}: {utterance} is {speaker} here and {speakers[utterance]} in another utt2spk")
-    return speakers
-
-
-def speaker_trials(trials: Trials, scores: Floats, utt2spk: Mapping[str, str]) -> SpeakerTrials:
-    """Scores with speaker indices.
-
-    :raises UserError: when an id has no speaker, or a label contradicts the speakers.
-    """
-    speaker_index = {speaker: i for i, speaker in enumerate(dict.fromkeys(utt2spk.values()))}
-    index = {**speaker_index, **{utterance: speaker_index[speaker] for utterance, speaker in utt2spk.items()}}
-    join_check(trials, index, source="utt2spk")
-    enroll = np.array([index[name] for name in trials.enroll], dtype=np.int64)
-    test = np.array([index[name] for name in trials.test], dtype=np.int64)
-    contradictions = np.flatnonzero((enroll == test) != trials.is_target)
-    if len(contradictions):
-        i = int(contradictions[0])
-        label = "target" if trials.is_target[i] else "nontarget"
-        raise UserError(
-            f"{trials.place(i)}: {trials.enroll[i]} {trials.test[i]} is labelled {label}, but utt2spk says the "
-            f"opposite ({len(contradictions)} such trials): do list and utt2spk belong together?"
-        )
-    target, nontarget = trials.is_target, ~trials.is_target
-    return SpeakerTrials(scores[target], enroll[target], scores[nontarget], enroll[nontarget], test[nontarget])
-
-
 def write_eer_input(path: Path | str, trials: Trials, scores: Floats) -> None:
     """Write what Kaldi's ``compute-eer`` reads: ``<score> target|nontarget`` in trial order, atomically."""
     with atomic_open(path) as stream:
         stream.writelines(
             f"{score!r} {'target' if is_target else 'nontarget'}\n"
             for score, is_target in zip(scores.tolist(), trials.is_target.tolist(), strict=True)
-        )
-
-
-def _parse_score(text: str, place: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise UserError(f"{place}: {text!r} is no number: expected <enroll> <test> <score>") from None
-    if not math.isfinite(value):
-        raise UserError(f"{place}: score is {text}: look at the embeddings of this pair")
-    return value
-
-
-def _describe(fields: list[str]) -> str:
-    if len(fields) == 4 and fields[3] in ("target", "nontarget", "0", "1"):
-        return f"found a fourth with the label {fields[3]!r}: cut it off (`cut -d' ' -f1-3`)"
-    return f"found {len(fields)}"
-
-
-def _refuse_missing(path: Path, trials: Trials, scores: Floats) -> None:
-    missing = np.flatnonzero(np.isnan(scores))
-    if len(missing):
-        i = int(missing[0])
-        raise UserError(
-            f"{path}: {len(missing)} of {len(trials)} trials have no score; first: {trials.enroll[i]} "
-            f"{trials.test[i]} ({trials.place(i)}): score the list again"
         )
 
 

@@ -82,6 +82,16 @@ def error_rates(target: npt.ArrayLike, nontarget: npt.ArrayLike) -> tuple[Floats
     return misses / all_targets, (all_nontargets - correct_rejections) / all_nontargets, scores
 
 
+def roc_points(target: npt.ArrayLike, nontarget: npt.ArrayLike) -> tuple[Floats, Floats, Floats]:
+    """The ROC's corners: miss rates, false alarm rates and thresholds, each (V,), from accept-all to reject-all.
+
+    With straight lines between them they are the whole ROC; normal deviates of the rates make it a DET curve.
+    """
+    outer = corners(thresholds_of(target, nontarget))
+    miss = outer.targets_below / outer.targets_below[-1]
+    return miss, 1.0 - outer.nontargets_below / outer.nontargets_below[-1], outer.scores
+
+
 def crossing(miss: Floats, false_alarm: Floats) -> tuple[float, int]:
     """Where a piecewise linear ROC meets miss = false alarm.
 

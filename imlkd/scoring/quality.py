@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from imlkd.corpora.id_mapping import IdMap
 from imlkd.errors import UserError
 from imlkd.kaldi_io import read_scp_arrays, read_table
 from imlkd.scoring.metrics import Floats
@@ -35,6 +36,11 @@ class Quality:
             sides = _values_of(name, values, enroll + test).reshape(2, -1)
             found[f"{name}_min"], found[f"{name}_max"] = sides.min(axis=0), sides.max(axis=0)
         return found
+
+    def respelt(self, ids: list[str], id_map: IdMap) -> Quality:
+        """With the values also by those of ``ids`` that the tables spell otherwise."""
+        measures = self.measures.items()
+        return Quality({name: id_map.extend(values, ids, OPTIONS[name]) for name, values in measures})
 
 
 def read_quality(

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from imlkd.corpora.trials import Trials, join_check
+from imlkd.corpora.enrolment import read_models
+from imlkd.corpora.id_mapping import IdMap
+from imlkd.corpora.trial_join import Enrolment, join_check
+from imlkd.corpora.trials import BLOCK, Trials, TrialSource
 from imlkd.errors import UserError
 from imlkd.kaldi_io import FloatArray, read_scp_arrays, read_table
 from imlkd.scoring.backend import Backend, Cosine
 from imlkd.scoring.calibration import Calibration
 from imlkd.scoring.cohort import refuse_shared_speakers, side_statistics, speakers_of
-from imlkd.scoring.evaluate import read_speakers
 from imlkd.scoring.metrics import Floats, Integers
 from imlkd.scoring.normalisation import TOP_K, normalise, refuse_small
 from imlkd.scoring.plda_backend import PldaBackend, read_backend
 from imlkd.scoring.quality import Quality, read_quality
-from imlkd.scoring.speaker_means import mean_vector, read_spk2utt
+from imlkd.scoring.score_file import ID_MAP
+from imlkd.scoring.speaker_means import mean_vector
+from imlkd.scoring.speakers import read_speakers, speakers_by_id
 from imlkd.scoring.vectors import stack
-
-BLOCK = 16384  # trials scored at a time: bounds the memory of the gathered rows
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,14 @@ class Statistics:
     test: FloatArray | None = None
 
 
+@dataclass
+class Seen:
+    """Raw scores so far, and how many of them lie in the range that the calibration was fitted on."""
+
+    total: int = 0
+    inside: int = 0
+
+
 @dataclass(frozen=True)
 class Scorer:
     """Scores trials by their ids; made by ``make_scorer``, which has looked at all that can be wrong with them."""
@@ -89,24 +100,46 @@ class Scorer:
     calibration: Calibration | None
     calibration_path: Path | None
     quality: Quality
+    seen: Seen = field(default_factory=Seen)
 
     def scores(self, trials: Trials) -> Floats:
         """Scores (T,) in the order of ``trials``.
 
         :raises UserError: when the calibration was fitted on scores of another kind.
         """
+        found = self.block(trials)
+        self.finish()
+        return found
+
+    def block(self, trials: Trials) -> Floats:
+        """Scores (T,) of some of the trials, in their order."""
         found = np.empty(len(trials))
-        inside = 0
         for block in _blocks(len(trials)):
             enroll, test = trials.enroll[block], trials.test[block]
             raw = self._raw(enroll, test)
             if self.calibration is not None:
-                inside += self.calibration.in_range(raw)
+                self.seen.inside += self.calibration.in_range(raw)
+                self.seen.total += len(raw)
                 raw = self.calibration.apply(raw, enroll, test, self.quality)
             found[block] = raw
-        if self.calibration is not None and self.calibration_path is not None:
-            self.calibration.refuse_foreign(inside, len(trials), self.calibration_path)
         return found
+
+    def finish(self) -> None:
+        """UserError when the calibration was fitted on scores of another kind than those so far; forgets them."""
+        seen, self.seen.inside, self.seen.total = (self.seen.inside, self.seen.total), 0, 0
+        if self.calibration is not None and self.calibration_path is not None:
+            self.calibration.refuse_foreign(*seen, self.calibration_path)
+
+    def digest(self) -> str:
+        """Of all that decides the scores."""
+        told = [self.norm, repr(self.backend), self.calibration.to_json() if self.calibration else ""]
+        digest = hashlib.sha256("\n".join([*told, *self.enroll.ids, *self.test.ids]).encode())
+        for array in (self.enroll.rows, self.test.rows, self.statistics.enroll, self.statistics.test):
+            if array is not None:
+                digest.update(np.ascontiguousarray(array).data)
+        if self.calibration is not None and self.calibration.quality:
+            digest.update(repr({name: dict(values) for name, values in self.quality.measures.items()}).encode())
+        return digest.hexdigest()
 
     def _raw(self, enroll: list[str], test: list[str]) -> Floats:
         left, right = self.enroll.index(enroll), self.test.index(test)
@@ -116,35 +149,62 @@ class Scorer:
         return normalise(scores, self.norm, of_enroll, of_test)
 
 
-def make_scorer(trials: Trials, enroll_scp: Path, test_scp: Path, options: ScoringOptions) -> Scorer:
+def make_scorer(
+    trials: TrialSource, enroll_scp: Path, test_scp: Path, options: ScoringOptions, id_map: IdMap | None = None
+) -> Scorer:
     """Read all that ``options`` name, check that it belongs together, and compare both sides with the cohort.
 
+    :param id_map: how ids of the list are looked up in tables that spell them otherwise.
     :raises UserError: for missing ids, unusable embeddings, shared speakers, a cohort that is too small, and what the
         readers refuse.
     """
+    id_map = id_map or IdMap()
     backend, trained_on = _read_backend(options)
-    speakers = _speakers(trials, options)
+    speakers = _speakers(trials, options, id_map)
     if speakers is not None and options.plda is not None:
         refuse_shared_speakers(trained_on, speakers, options.plda, "the training set of the back-end")
     calibration = _read_calibration(trials, speakers, options)
     enroll_vectors = read_scp_arrays(enroll_scp)
     test_vectors = enroll_vectors if test_scp == enroll_scp else read_scp_arrays(test_scp)
-    models = None if options.models is None else read_spk2utt(options.models)
+    models = None if options.models is None else read_models(options.models)[0]
+    if models is not None:
+        models = id_map.extend(models, trials.enroll, str(options.models))
+    enroll_vectors, test_vectors = _respelt(trials, enroll_vectors, test_vectors, models, id_map, enroll_scp, test_scp)
     source = " and ".join(dict.fromkeys([str(options.models or enroll_scp), str(test_scp)]))
-    join_check(trials, enroll_vectors.keys() if models is None else models.keys(), test_vectors.keys(), source=source)
+    known = enroll_vectors.keys() if models is None else models.keys()
+    enrolment = None if models is None else Enrolment(models, enroll_vectors.keys(), str(enroll_scp))
+    join_check(trials, known, test_vectors.keys(), source, ID_MAP, enrolment)
     alike = enroll_vectors is test_vectors and models is None and options.num_utts is None
     names = list(dict.fromkeys(trials.enroll + trials.test if alike else trials.test))
     test = _side(names, backend.test(stack(test_vectors, names)))
     if alike and isinstance(backend, Cosine):
         enroll = test  # the same rows, once
     else:
-        enroll = _enroll_side(names if alike else trials.enroll, backend, enroll_vectors, models, options)
+        enroll = _enroll_side(names if alike else trials.enroll, backend, enroll_vectors, models, options, id_map)
     del enroll_vectors, test_vectors
     _refuse_widths(enroll.rows, test.rows, f"{enroll_scp} and {test_scp}")
     statistics = _statistics(backend, enroll, test, alike, speakers, options)
     quality = read_quality(options.utt2dur, options.magnitude_scp, options.cohort_stats_scp)
+    quality = quality.respelt([*trials.enroll, *trials.test], id_map)
     quality = _with_cohort_means(quality, enroll, test, statistics)
     return Scorer(backend, enroll, test, options.norm, statistics, calibration, options.calibration, quality)
+
+
+def _respelt(
+    trials: TrialSource,
+    enroll: dict[str, FloatArray],
+    test: dict[str, FloatArray],
+    models: Mapping[str, list[str]] | None,
+    id_map: IdMap,
+    enroll_scp: Path,
+    test_scp: Path,
+) -> tuple[dict[str, FloatArray], dict[str, FloatArray]]:
+    """Embeddings of both sides, one mapping where they come from one file, also by the ids of the list."""
+    names = trials.enroll if models is None else [one for name in trials.enroll for one in models.get(name, ())]
+    if enroll is test:
+        both = id_map.extend(enroll, [*names, *trials.test], str(enroll_scp))
+        return both, both
+    return id_map.extend(enroll, names, str(enroll_scp)), id_map.extend(test, trials.test, str(test_scp))
 
 
 def _read_backend(options: ScoringOptions) -> tuple[Backend, tuple[str, ...]]:
@@ -157,27 +217,18 @@ def _read_backend(options: ScoringOptions) -> tuple[Backend, tuple[str, ...]]:
     return backend, backend.speakers
 
 
-def _speakers(trials: Trials, options: ScoringOptions) -> set[str] | None:
+def _speakers(trials: TrialSource, options: ScoringOptions, id_map: IdMap) -> set[str] | None:
     if not options.utt2spk:
         if options.norm != "none" or options.calibration is not None:
             what = f"--norm {options.norm}" if options.norm != "none" else "--calibration"
             raise UserError(f"{what} needs --utt2spk of the trials, to make sure that no speaker is on both sides")
         return None
     source = ", ".join(map(str, options.utt2spk))
-    return speakers_of(trials.enroll + trials.test, _with_models(read_speakers(options.utt2spk), options), source)
+    known = speakers_by_id(trials, read_speakers(options.utt2spk), options.models, id_map)
+    return speakers_of(trials.enroll + trials.test, known, source)
 
 
-def _with_models(utt2spk: dict[str, str], options: ScoringOptions) -> dict[str, str]:
-    """Models named neither by utterance nor by speaker have the speaker of their utterances."""
-    if options.models is not None:
-        for model, utterances in read_spk2utt(options.models).items():
-            speaker = utt2spk.get(utterances[0])
-            if speaker is not None:
-                utt2spk.setdefault(model, speaker)
-    return utt2spk
-
-
-def _read_calibration(trials: Trials, speakers: set[str] | None, options: ScoringOptions) -> Calibration | None:
+def _read_calibration(trials: TrialSource, speakers: set[str] | None, options: ScoringOptions) -> Calibration | None:
     if options.calibration is None:
         return None
     calibration = Calibration.read(options.calibration)
@@ -191,19 +242,16 @@ def _enroll_side(
     vectors: Mapping[str, FloatArray],
     models: Mapping[str, list[str]] | None,
     options: ScoringOptions,
+    id_map: IdMap,
 ) -> Side:
     names = list(dict.fromkeys(ids))
     weights = None if options.num_utts is None else _counts(options.num_utts)
+    if weights is not None:
+        weights = id_map.extend(weights, names, str(options.num_utts))
     if models is None:
         weight = [1] if weights is None else [_count(weights, name, options) for name in names]
         return _side(names, backend.models(stack(vectors, names), None, weight))
     utterances = [(row, one) for row, name in enumerate(names) for one in models[name]]
-    missing = [one for _, one in utterances if one not in vectors]
-    if missing:
-        raise UserError(
-            f"{options.models}: {len(missing)} of {len(utterances)} enrolment utterances have no embedding, first: "
-            f"{', '.join(missing[:5])}: extract them first"
-        )
     index = np.array([row for row, _ in utterances], dtype=np.int64)
     return _side(names, backend.models(stack(vectors, [one for _, one in utterances]), index))
 

@@ -64,7 +64,10 @@ def test_voxceleb_layout_is_announced(data: Path, tmp_path: Path) -> None:
     veri.write_text("".join(f"{int(label == 'target')} {a} {b}\n" for a, b, label in rows))
     done = score(data, tmp_path / "scores", veri)
     assert done.returncode == 0
-    assert done.stderr == f"{veri}: read in the voxceleb layout: 1|0 <enroll> <test>\n"
+    assert done.stdout.startswith(f"{veri}: voxceleb layout, {sum(row[2] == 'target' for row in rows)} target and ")
+    assert " nontarget trials, 95 enrolment and 95 test ids\n" in done.stdout and done.stderr == ""
+    evaluated = imlkd("evaluate", tmp_path / "scores", veri)
+    assert evaluated.stderr == f"{veri}: read in the voxceleb layout: 1|0 <enroll> <test>\n"
 
 
 def test_speaker_means_and_enrolment_by_speaker(data: Path, tmp_path: Path) -> None:

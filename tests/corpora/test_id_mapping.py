@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import pytest
 
-from imlkd.corpora.id_mapping import likely_mapping
+from imlkd.corpora.id_mapping import IdMap, likely_mapping
+from imlkd.errors import UserError
 
 VOX = [f"id1027{i}/x6uYqm{i}1kE/0000{j}.wav" for i in range(3) for j in range(4)]
 KALDI = [name.replace("/", "-").removesuffix(".wav") for name in VOX]
@@ -50,3 +53,41 @@ def test_nothing_alike() -> None:
 
 def test_short_ids_are_not_searched_for_in_others() -> None:
     assert "no other spelling" in likely_mapping(["1"], ["spk21", "spk31"])
+
+
+def test_option_is_named_where_it_helps() -> None:
+    assert likely_mapping(VOX, KALDI, "--id-map auto").endswith(f"{VOX[0]} -> {KALDI[0]}: --id-map auto")
+    assert "--id-map" not in likely_mapping([*VOX, "other"], KALDI, "--id-map auto")  # joins not all
+    speakers = [name.partition("/")[0] for name in VOX[::4]]
+    assert "--id-map" not in likely_mapping(VOX, speakers, "--id-map auto")  # would be another trial
+
+
+def test_automatic_map_joins_by_the_rule_and_says_so() -> None:
+    said: list[str] = []
+    table = {name: number for number, name in enumerate(KALDI)}
+    found = IdMap("auto", said.append).extend(table, [*VOX, KALDI[0]], "xvector.scp")
+    assert found == {**table, **dict(zip(VOX, range(len(VOX)), strict=True))}
+    assert said == [f"xvector.scp: 12 ids mapped (separators, extension): {VOX[0]} -> {KALDI[0]}"]
+    assert IdMap("auto", said.append).extend(table, KALDI, "x") == table and len(said) == 1
+
+
+def test_automatic_map_leaves_the_ambiguous_and_never_takes_speakers() -> None:
+    assert IdMap("auto").extend({"x/1.wav": 1, "y/1.wav": 2}, ["a/1.wav"], "x").keys() == {"x/1.wav", "y/1.wav"}
+    speakers = {name.partition("/")[0]: 0 for name in VOX}
+    assert IdMap("auto").extend(speakers, VOX, "x") == speakers
+    assert IdMap("auto").extend(speakers, VOX[:1], "x") == speakers
+
+
+def test_map_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "map").write_text("b two\na one\nc three\n")
+    said: list[str] = []
+    found = IdMap(str(tmp_path / "map"), said.append).extend({"one": 1, "two": 2, "d": 4}, ["a", "b", "c", "d"], "t")
+    assert found == {"one": 1, "two": 2, "d": 4, "a": 1, "b": 2}
+    assert said == ["t: 2 ids mapped (the file of --id-map): a -> one"]
+    (tmp_path / "map").write_text("a one\na two\n")
+    with pytest.raises(UserError, match="map:2: duplicate id a"):
+        IdMap(str(tmp_path / "map"))
+
+
+def test_no_map_changes_nothing() -> None:
+    assert IdMap().extend({"a-1": 1}, ["a/1"], "x") == {"a-1": 1}

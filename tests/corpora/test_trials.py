@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imlkd.corpora.trials import Trials, join_check, read_trials, write_trials
+from imlkd.corpora.trial_join import join_check
+from imlkd.corpora.trials import Trials, read_trials, write_trials
 from imlkd.errors import UserError
 
 GOOD = "a-1 b-1 nontarget\na-1 a-2 target\n"

@@ -92,8 +92,12 @@ def test_shared_speakers_are_refused() -> None:
 
 
 def test_hash_tells_lists_apart() -> None:
-    assert trial_hash(["a", "b"], ["c", "d"]) == trial_hash(["d", "a"], ["b", "c"])
-    assert trial_hash(["a", "b"], ["c", "d"]) != trial_hash(["a", "b"], ["d", "c"])
+    def hashed(enroll: list[str], test: list[str]) -> str:
+        return trial_hash(Trials(Path("x"), "kaldi", enroll, test, np.zeros(len(enroll), dtype=np.bool_)))
+
+    assert hashed(["a", "b"], ["c", "d"]) == hashed(["d", "a"], ["b", "c"])
+    assert hashed(["a", "b"], ["c", "d"]) != hashed(["a", "b"], ["d", "c"])
+    assert hashed(["a", "a"], ["b", "b"]) != hashed(["c", "c"], ["d", "d"])  # twice is not never
 
 
 def test_scores_of_another_system_are_refused() -> None:

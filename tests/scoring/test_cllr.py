@@ -1,6 +1,8 @@
-"""Oracles: scikit-learn's isotonic regression for PAV, sums written out, lists worked out by hand."""
+"""Oracles: lir, scikit-learn's isotonic regression for PAV, sums written out, lists worked out by hand."""
 
 import math
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,10 @@ from hypothesis import strategies as st
 from sklearn.isotonic import IsotonicRegression
 
 from imlkd.scoring.cllr import cllr, min_cllr
+
+ROOT = Path(__file__).parents[2]
+ORACLE_PYTHON = ROOT / ".venv-oracle/bin/python"
+HAS_LIR = bool(list((ROOT / ".venv-oracle").glob("lib/python*/site-packages/lir")))
 
 SCORES = st.one_of(
     st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=25),
@@ -58,3 +64,21 @@ def test_large_ratios_do_not_overflow() -> None:
 def test_unusable_scores_are_refused(measure, target, nontarget) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ValueError, match="scores"):
         measure(target, nontarget)
+
+
+@pytest.mark.skipif(not HAS_LIR, reason="no .venv-oracle with lir: run bash tests/setup_oracle.sh")
+def test_against_lir(tmp_path: Path) -> None:
+    generator = np.random.default_rng(5)
+    given: dict[str, np.ndarray] = {}
+    for case, (targets, nontargets, step) in enumerate([(40, 60, 0.0), (300, 50, 0.5), (7, 900, 0.1), (2, 1, 1.0)]):
+        for name, count, mean in (("target", targets, 1.5), ("nontarget", nontargets, -1.0)):
+            scores = generator.normal(mean, 2.0, count)
+            given[f"{name}_{case}"] = np.round(scores / step) * step if step else scores  # with ties, and without
+    np.savez(tmp_path / "in.npz", **given)
+    command = [ORACLE_PYTHON, ROOT / "tests/scoring/lir_oracle.py", tmp_path / "in.npz", tmp_path / "out.npz"]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    with np.load(tmp_path / "out.npz") as theirs:
+        for case in range(len(theirs["cllr"])):
+            lists = given[f"target_{case}"], given[f"nontarget_{case}"]
+            assert cllr(*lists) == pytest.approx(float(theirs["cllr"][case]), abs=1e-9)
+            assert min_cllr(*lists) == pytest.approx(float(theirs["min_cllr"][case]), abs=1e-9)

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from sklearn.metrics.pairwise import cosine_similarity
 
-from imlkd.corpora.trials import Trials, write_trials
+from imlkd.corpora.trials import Trials, read_trials, write_trials
 from imlkd.errors import UserError
 from imlkd.kaldi_io import ArkWriter
 from imlkd.scoring import cosine
-from imlkd.scoring.cosine import cosine_scores, score_trials, write_scores
+from imlkd.scoring.cosine import cosine_scores, score_trials
+from imlkd.scoring.score_file import write_scores
 
 Vectors = dict[str, np.ndarray]
 
@@ -28,6 +29,11 @@ def write_vectors(folder: Path, name: str, content: Vectors) -> Path:
         for key in sorted(content):
             writer.write(key, content[key])
     return folder / f"{name}.scp"
+
+
+def on_disk(folder: Path, trials: Trials) -> Trials:
+    write_trials(folder / "trials", trials)
+    return read_trials(folder / "trials")
 
 
 @pytest.fixture
@@ -100,12 +106,13 @@ def test_score_file_format(tmp_path: Path) -> None:
 
 def test_files_in_and_out(case, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     trials, enroll, test = case
+    trials = on_disk(tmp_path, trials)
     train = vectors(["m1", "m2", "m3"], seed=2)
     mean_scp = write_vectors(tmp_path, "train", train)
     places = write_vectors(tmp_path, "enroll", enroll), write_vectors(tmp_path, "test", test)
-    scores = score_trials(trials, *places, tmp_path / "scores", mean_scp)
+    score_trials(trials, *places, tmp_path / "scores", mean_scp)
     mean = np.mean(list(train.values()), axis=0, dtype=np.float64).astype(np.float32)
-    np.testing.assert_allclose(scores, cosine_scores(trials, enroll, test, mean), atol=1e-12)
+    scores = cosine_scores(trials, enroll, test, mean)
     rows = [line.split(" ") for line in (tmp_path / "scores").read_text().splitlines()]
     assert [(enroll_id, test_id) for enroll_id, test_id, _ in rows] == trials.pairs()
     np.testing.assert_allclose([float(row[2]) for row in rows], scores, rtol=1e-6)
