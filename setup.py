@@ -17,6 +17,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["imlkd", "imlkd.*"]),
+    package_data={"imlkd": ["py.typed"]},
     entry_points={"console_scripts": ["imlkd=imlkd.cli.main:run"]},
     install_requires=["numpy>=2.0", "soundfile>=0.13", "PyYAML>=6.0", "click>=8.1", "tqdm>=4.66", "onnxruntime>=1.20"],
     extras_require={
