@@ -109,10 +109,10 @@ def identify(
         for one in embed_recordings(model, chosen, chosen_audio(options), max_bad):
             if one.embedding is None:
                 continue
-            ranked = [
-                (candidate.name, judge(candidate.score, point, model.calibration, prior, (candidate.seconds, one.seconds)))
-                for candidate in store.search(one.embedding, top)
-            ]
+            ranked = []
+            for candidate in store.search(one.embedding, top):
+                seconds = candidate.seconds, one.seconds
+                ranked.append((candidate.name, judge(candidate.score, point, model.calibration, prior, seconds)))
             _say_candidates(one.id, one.seconds, ranked, as_json)
 
 

@@ -25,7 +25,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 _AUDIO = (
     click.option("--resample", is_flag=True, help="Take audio of another sampling rate and resample it."),
     click.option("--channel", type=click.IntRange(1), help="Of audio of several channels take this one."),
-    click.option("--max-seconds", type=click.FloatRange(0.0, min_open=True), default=600.0, help="Refuse longer audio."),
+    click.option("--max-seconds", type=click.FloatRange(0, min_open=True), default=600.0, help="Refuse longer audio."),
 )
 _LISTS = (
     click.option("--allow-pipes", is_flag=True, help="Run the commands that a wav.scp holds."),

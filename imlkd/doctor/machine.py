@@ -19,7 +19,7 @@ GIB = float(1 << 30)
 
 def processor_finding(cpuinfo: str) -> Finding:
     """Model, cores that this process may use, and the instructions for matrices."""
-    lines = dict((*map(str.strip, line.partition(":")[::2]),) for line in cpuinfo.splitlines() if ":" in line)
+    lines = _fields(cpuinfo)
     flags = lines.get("flags", "").split()
     known = [flag for flag in FLAGS if flag in flags]
     cores = len(os.sched_getaffinity(0))
@@ -32,7 +32,7 @@ def processor_finding(cpuinfo: str) -> Finding:
 
 def memory_finding(meminfo: str, limit: str) -> Finding:
     """What is available, or what the control group allows when that is less."""
-    lines = dict((*map(str.strip, line.partition(":")[::2]),) for line in meminfo.splitlines() if ":" in line)
+    lines = _fields(meminfo)
     digits = lines.get("MemAvailable", "").split()[:1]
     if not digits or not digits[0].isdigit():
         return Finding("memory", "differs", "/proc/meminfo does not say", "look yourself: 2 GiB are needed")
@@ -87,6 +87,12 @@ def machine_findings(folder: Path, probed: Mapping[str, Any]) -> Iterator[Findin
     yield gpu_finding(probed, sorted(str(path) for path in Path("/dev").glob("nvidia[0-9]*")))
     yield memory_finding(_text("/proc/meminfo"), _text("/sys/fs/cgroup/memory.max"))
     yield disk_finding(folder)
+
+
+def _fields(text: str) -> dict[str, str]:
+    """``name: value`` lines; of several processors the last one's."""
+    parts = (line.partition(":") for line in text.splitlines())
+    return {name.strip(): value.strip() for name, colon, value in parts if colon}
 
 
 def _text(path: str) -> str:

@@ -59,8 +59,9 @@ def python_finding() -> Finding:
     says = f"{sys.version.split()[0]} at {sys.executable}"
     if not OLDEST <= version <= NEWEST:
         return Finding("python", "fails", says, "3.11 to 3.13 is needed; set IMLKD_PYTHON to one")
-    tested = ".".join(map(str, TESTED))
-    return Finding("python", "fits" if version == TESTED else "differs", says, "" if version == TESTED else f"{tested} is the tested one")
+    if version != TESTED:
+        return Finding("python", "differs", says, f"{TESTED[0]}.{TESTED[1]} is the tested one")
+    return Finding("python", "fits", says)
 
 
 def package_findings(errors: Mapping[str, str]) -> Iterator[Finding]:

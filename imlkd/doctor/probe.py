@@ -1,7 +1,7 @@
 """Run as a process of its own: import packages for real, and measure how fast matrices are multiplied.
 
-Only an import shows whether a package works: one built for another torch is found, and then fails. A process of its own,
-because some failures take the process with them. Prints one JSON object.
+Only an import shows whether a package works: one built for another torch is found, and then fails. In a process of its
+own, because some failures take the process with them. Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ def torch_facts(size: int) -> dict[str, Any]:
     for name, kind in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
         matrix = torch.ones(size, size, dtype=kind)
         rates[name] = gflops(lambda matrix=matrix: matrix @ matrix, size)  # type: ignore[misc]
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    gpus = [torch.cuda.get_device_name(i) for i in range(count)]
     return {"threads": torch.get_num_threads(), "gflops": rates, "gpus": gpus, "cuda": torch.version.cuda or ""}
 
 

@@ -87,4 +87,5 @@ def mean_of(embeddings: Iterable[FloatArray]) -> FloatArray:
     length = float(np.linalg.norm(mean))
     if not length > 1e-6:
         raise UserError("the recordings' embeddings cancel each other out: are they of one speaker?")
-    return (mean / length).astype(np.float32)
+    unit: FloatArray = (mean / length).astype(np.float32)
+    return unit

@@ -28,6 +28,7 @@ class FolderModel(EmbeddingModel):
         torch.set_num_threads(threads)
         self._model = load_model(place)
         rate = self._model.frontend.sample_rate
+        thresholds = read_thresholds(place)
         super().__init__(
             place,
             ModelCard(
@@ -36,8 +37,8 @@ class FolderModel(EmbeddingModel):
                 sample_rate=rate,
                 embedding_dim=self._model.embedding_dim,
                 min_samples=self._model.min_frames * rate // 100,
-                thresholds=read_thresholds(place),
-                calibration=Calibration.read(place / CALIBRATION) if (place / CALIBRATION).is_file() else None,
+                thresholds=thresholds,
+                calibration=read_calibration(place) if thresholds.trials else None,
             ),
         )
 
@@ -49,6 +50,12 @@ class FolderModel(EmbeddingModel):
 def _digest(folder: Path) -> str:
     parts = (sha256_file(folder / name) for name in (DESCRIPTION, WEIGHTS))
     return hashlib.sha256("".join(parts).encode()).hexdigest()
+
+
+def read_calibration(folder: Path) -> Calibration | None:
+    """Of stage 6, whose list is scored before it is fitted: fit for cosines where a list was scored by the cosine."""
+    path = folder / CALIBRATION
+    return Calibration.read(path) if path.is_file() else None
 
 
 def read_thresholds(folder: Path) -> Thresholds:

@@ -135,8 +135,9 @@ def _from_stdin(name: str, allow_pipes: bool, stdin: IO[bytes] | None) -> Iterab
     here = Path.cwd() / "stdin"
     if name == STDIN:
         return _from_paths(lines, place, here, allow_pipes)
-    table = dict((*line.split(maxsplit=1), "")[:2] for line in lines)
-    if len(table) < len(lines) or not all(table.values()):
+    pairs = [line.split(maxsplit=1) for line in lines]
+    table = {pair[0]: pair[-1] for pair in pairs}
+    if len(table) < len(lines) or not all(len(pair) == 2 for pair in pairs):
         raise UserError(f"{place}: expected lines of an id and a path, each id once")
     return _from_table(table, place, here, allow_pipes)
 

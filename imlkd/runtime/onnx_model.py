@@ -29,8 +29,8 @@ class OnnxModel(EmbeddingModel):
 
     def __init__(self, place: Path, threads: int = 1) -> None:
         content = _content(place)
-        self._session = _session(place, content, threads)
-        super().__init__(place, _card(place, hashlib.sha256(content).hexdigest(), _metadata(self._session)))
+        self._session, metadata = _session(place, content, threads)
+        super().__init__(place, _card(place, hashlib.sha256(content).hexdigest(), metadata))
 
     def _run(self, samples: Samples) -> FloatArray:
         try:
@@ -50,8 +50,8 @@ def _content(place: Path) -> bytes:
         return place.read_bytes()
 
 
-def _session(place: Path, content: bytes, threads: int) -> Any:
-    """A session that reads nothing but ``content``: weights in other files are refused."""
+def _session(place: Path, content: bytes, threads: int) -> tuple[Any, dict[str, str]]:
+    """A session that reads nothing but ``content`` (weights in other files are refused), and its metadata."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -66,16 +66,12 @@ def _session(place: Path, content: bytes, threads: int) -> Any:
         )
         inputs = [(one.name, one.type) for one in session.get_inputs()]
         outputs = [one.name for one in session.get_outputs()]
+        metadata = dict(session.get_modelmeta().custom_metadata_map)
     except Exception as error:  # onnxruntime raises whatever its parser meets on damaged bytes
         raise UserError(f"{place}: no ONNX model, or a damaged one ({_short(error)}): {AGAIN}") from error
     if inputs != [(INPUT, "tensor(float)")] or OUTPUT not in outputs:
         raise UserError(f"{place}: takes no waveform and gives no embedding: {AGAIN}, with the front-end inside")
-    return session
-
-
-def _metadata(session: Any) -> Mapping[str, str]:
-    found: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
-    return found
+    return session, metadata
 
 
 def _card(place: Path, sha256: str, metadata: Mapping[str, str]) -> ModelCard:
@@ -87,7 +83,7 @@ def _card(place: Path, sha256: str, metadata: Mapping[str, str]) -> ModelCard:
         raise UserError(f"{place}: format {facts['format'][:20]!r}, known is {FORMAT}: install a newer imlkd")
     calibration = facts.pop("calibration", "")
     return ModelCard(
-        name=facts.get("model", place.stem),
+        name="".join(filter(str.isprintable, facts.get("model", ""))) or place.stem,
         sha256=sha256,
         sample_rate=_number(facts, "sample_rate", RATES, place),
         embedding_dim=_number(facts, "embedding_dim", DIMS, place),

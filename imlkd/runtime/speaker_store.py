@@ -202,7 +202,7 @@ class SpeakerStore:
         self._load()
         scores = self._matrix @ np.ascontiguousarray(embedding, dtype=np.float32)
         best = np.argpartition(-scores, top - 1)[:top] if top < len(scores) else np.arange(len(scores))
-        ranked = sorted(((-float(scores[row]), self._names[row]) for row in best))
+        ranked = sorted((-float(scores[row]), self._names[row]) for row in best)
         return [Candidate(name, -score, self._seconds_of(name)) for score, name in ranked]
 
     def _seconds_of(self, name: str) -> float:

@@ -59,14 +59,14 @@ class Verdict:
         point, words = self.point, {True: "same", False: "different", None: None}
         return {
             "score": round(self.score, 7),
-            "llr": self.llr,
+            "llr": None if self.llr is None else round(self.llr, 6),
             "decision": words[self.accepted],
             "operating_point": point and point.name,
             "threshold": None if point is None else _finite(point.threshold),
             "threshold_source": point and point.source,
             "margin": None if self.margin is None else _finite(self.margin),
             "prior": self.prior,
-            "posterior": self.posterior,
+            "posterior": None if self.posterior is None else float(f"{self.posterior:.6g}"),
         }
 
 

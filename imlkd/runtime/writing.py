@@ -28,12 +28,11 @@ def writer_for(out: Path | None, dim: int) -> Iterator[Write]:
         with ArkWriter(out, out.with_suffix(".scp")) as ark:
             yield lambda name, vector: ark.write(_key(name), vector)
     else:
-        ids: list[str] = []
-        vectors: list[FloatArray] = []
-        yield lambda name, vector: (ids.append(name), vectors.append(vector))[0]
+        rows: dict[str, FloatArray] = {}
+        yield rows.__setitem__
         with atomic_open(out, "wb") as stream:
-            matrix = np.stack(vectors) if vectors else np.zeros((0, dim), np.float32)
-            np.savez(stream, ids=np.array(ids, dtype=np.str_), embeddings=matrix)
+            matrix = np.stack(list(rows.values())) if rows else np.zeros((0, dim), np.float32)
+            np.savez(stream, ids=np.array(list(rows), dtype=np.str_), embeddings=matrix)
 
 
 def _key(name: str) -> str:

@@ -117,8 +117,9 @@ class Calibration:
             low, high = map(float, values.pop("score_range"))
             speakers = tuple(map(str, values.pop("speakers")))
             found = cls(**values, score_range=(low, high), speakers=speakers)
-            weights = [float(value) for value in (found.scale, found.offset, *found.quality.values())]
-            usable = all(map(math.isfinite, weights)) and found.scale > 0
+            weights = [found.scale, found.offset, *found.quality.values()]
+            usable = all(isinstance(value, int | float) and math.isfinite(value) for value in weights)
+            usable = usable and found.scale > 0
             usable = usable and all(_measure_of(name) in OPTIONS for name in found.quality)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             usable = False

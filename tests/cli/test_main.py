@@ -18,7 +18,10 @@ from imlkd.cli.main import COMMANDS, main
 
 ROOT = Path(__file__).parents[2]
 Run = Callable[..., subprocess.CompletedProcess[str]]
-HEAVY = {"torch", "torchaudio", "lhotse", "captum", "kaldiio", "h5py", "onnxruntime", "onnx", "matplotlib", "scipy", "sqlite3"}
+HEAVY = {
+    "torch", "torchaudio", "lhotse", "captum", "kaldiio", "h5py", "onnxruntime", "onnx", "matplotlib", "scipy",
+    "sqlite3",
+}  # fmt: skip
 
 
 def leaves(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
