@@ -35,6 +35,7 @@ setup(
             "multi_quantization>=0.1.1",
         ],
         "m4a": ["av>=14"],
+        "resample": ["soxr>=0.5"],
         "minivox": ["espeakng-loader==0.2.4"],
         "export": ["onnx>=1.17", "onnxscript>=0.5"],
         "dev": [

@@ -94,7 +94,7 @@ def to_rate(samples: Samples, rate: int, wanted: int, resample: bool, place: str
     try:
         import soxr
     except ImportError:
-        raise UserError("--resample needs the package soxr: `pip install soxr`") from None
+        raise UserError("--resample needs the package soxr: `pip install '.[resample]'` in the checkout") from None
     resampled: Samples = soxr.resample(samples, rate, wanted, quality="HQ")
     return resampled
 

@@ -123,4 +123,3 @@ class EmbeddingModel(ABC):
         if vector.shape != (self.embedding_dim,) or not np.isfinite(length) or length <= 0.0:
             raise UserError(f"{place}: {self.place} gives no usable embedding of it: is the model damaged?")
         return (vector / np.float32(length)).astype(np.float32)
-

@@ -61,9 +61,7 @@ def _session(place: Path, content: bytes, threads: int) -> tuple[Any, dict[str, 
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads sleep
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", "/dev/null")
     try:
-        session = onnxruntime.InferenceSession(
-            content, options, providers=["CPUExecutionProvider"], enable_fallback=0
-        )
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"], enable_fallback=0)
         inputs = [(one.name, one.type) for one in session.get_inputs()]
         outputs = [one.name for one in session.get_outputs()]
         metadata = dict(session.get_modelmeta().custom_metadata_map)

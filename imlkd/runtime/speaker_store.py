@@ -207,9 +207,7 @@ class SpeakerStore:
 
     def _seconds_of(self, name: str) -> float:
         with store_errors(self.path):
-            statement = (
-                "SELECT avg(seconds) FROM recording WHERE speaker = (SELECT id FROM speaker WHERE name = ?)"
-            )
+            statement = "SELECT avg(seconds) FROM recording WHERE speaker = (SELECT id FROM speaker WHERE name = ?)"
             return float(self._connection.execute(statement, (name,)).fetchone()[0] or 0.0)
 
     def _load(self) -> None:

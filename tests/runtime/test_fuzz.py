@@ -1,4 +1,4 @@
-"""Damaged files: a store, an exported model, and what is written in it. One UserError line, or a result; nothing else."""
+"""Damaged files: a store, an exported model, and what is written in it: one UserError line or a result."""
 
 import functools
 import json
@@ -58,7 +58,9 @@ def one_line_or_fine(work: Callable[[], object]) -> None:
     except UserError as error:
         assert str(error) and "\n" not in str(error) and len(str(error)) < 600
     assert time.process_time() - started < SLOWEST
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < (1 << 20) * 2  # kB: 2 GiB, torch of other tests included
+    assert (
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < (1 << 20) * 2
+    )  # kB: 2 GiB, torch of other tests included
 
 
 @functools.cache

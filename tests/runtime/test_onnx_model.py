@@ -31,7 +31,12 @@ def test_embedding_is_what_numpy_computes(tmp_path: Path) -> None:
 
 def test_what_the_file_says(voices: Path) -> None:
     model = load_model(str(voices / "student.onnx"))
-    assert (model.sample_rate, model.embedding_dim, model.card.min_samples, model.card.name) == (16000, 24, 1600, "tiny")
+    assert (model.sample_rate, model.embedding_dim, model.card.min_samples, model.card.name) == (
+        16000,
+        24,
+        1600,
+        "tiny",
+    )
     assert model.thresholds.values == {"eer": 0.4, "0.01": 0.7, "0.001": math.inf}
     assert model.thresholds.trials == "toy/trials"
     assert model.calibration == Calibration.from_json(json.dumps(CALIBRATION), "here")

@@ -98,7 +98,12 @@ def test_all_or_nothing(tmp_path: Path) -> None:
     bad = Enrolment("x.wav", 1.0, rows[0] * 2.0)
     opposite = [Enrolment("x.wav", 1.0, rows[0]), Enrolment("y.wav", 1.0, -rows[0])]
     with SpeakerStore(tmp_path / "s", CARD) as store:
-        for second in ({"b": [bad]}, {"b": opposite}, {"": enrolments(rows)}, {"b": [Enrolment("x", 1.0, rows[0][:5])]}):
+        for second in (
+            {"b": [bad]},
+            {"b": opposite},
+            {"": enrolments(rows)},
+            {"b": [Enrolment("x", 1.0, rows[0][:5])]},
+        ):
             with pytest.raises(UserError):
                 store.enroll({"a": enrolments(rows), **second})
             assert store.speakers() == [] and store.search(rows[0]) == []
@@ -122,7 +127,9 @@ def test_what_is_refused(tmp_path: Path) -> None:
         SpeakerStore(tmp_path / "foreign", CARD)
     with pytest.raises(UserError, match="is its folder there"):
         SpeakerStore(tmp_path / "no/folder/s", CARD)
-    with pytest.raises(UserError, match=r"holds 24-dimensional embeddings of tiny \(aaaaaaaaaaaa\), the model is other"):
+    with pytest.raises(
+        UserError, match=r"holds 24-dimensional embeddings of tiny \(aaaaaaaaaaaa\), the model is other"
+    ):
         SpeakerStore(tmp_path / "s", ModelCard("other", "b" * 64, 16000, 192))
     with SpeakerStore(tmp_path / "s") as store:
         with pytest.raises(UserError, match="holds 24 dimensions"):

@@ -37,7 +37,9 @@ def test_a_prior_with_a_calibration_is_bayes_threshold(prior: float) -> None:
     assert not judge(point.threshold - 0.01, point, CALIBRATION, prior).accepted
 
 
-@pytest.mark.parametrize("name", ["", "err", "threshold=", "threshold=nan", "threshold=x", "0", "1", "-0.1", "nan", "0.02"])
+@pytest.mark.parametrize(
+    "name", ["", "err", "threshold=", "threshold=nan", "threshold=x", "0", "1", "-0.1", "nan", "0.02"]
+)
 def test_points_that_are_none(name: str) -> None:
     with pytest.raises(UserError, match="--operating-point"):
         operating_point(name, THRESHOLDS, None)
@@ -49,7 +51,10 @@ def test_by_hand() -> None:
     assert verdict.llr == pytest.approx(1.0) and verdict.accepted and verdict.margin == pytest.approx(0.1)
     odds = math.exp(1.0) * 0.1 / 0.9
     assert verdict.posterior == pytest.approx(odds / (1 + odds))
-    assert verdict.how_sure() == f"probability {100 * odds / (1 + odds):.2f} % that both are one speaker, for a prior of 0.1"
+    assert (
+        verdict.how_sure()
+        == f"probability {100 * odds / (1 + odds):.2f} % that both are one speaker, for a prior of 0.1"
+    )
     bare = judge(0.35, operating_point("eer", THRESHOLDS, None), None, 0.5)
     assert (bare.llr, bare.posterior, bare.accepted) == (None, None, False)
     assert bare.how_sure() == "0.0500 below the threshold; without a calibration that is no probability"
