@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A store of speakers at two sizes: opening, searching, enrolling. Bound of the project: a search in 100,000 in 50 ms."""
+"""A store of speakers at two sizes: opening, searching, enrolling. Bound of the project: 50 ms a search in 100,000."""
 
 from __future__ import annotations
 

@@ -201,9 +201,9 @@ class SpeakerStore:
             raise UserError(f"{self.path}: holds {self.dim} dimensions, the embedding has shape {embedding.shape}")
         self._load()
         scores = self._matrix @ np.ascontiguousarray(embedding, dtype=np.float32)
-        best = np.argpartition(-scores, top - 1)[:top] if top < len(scores) else np.arange(len(scores))
-        ranked = sorted((-float(scores[row]), self._names[row]) for row in best)
-        return [Candidate(name, -score, self._seconds_of(name)) for score, name in ranked]
+        least = np.partition(scores, -top)[-top] if top < len(scores) else -np.inf
+        ranked = sorted((-float(scores[row]), self._names[row]) for row in np.flatnonzero(scores >= least))
+        return [Candidate(name, -score, self._seconds_of(name)) for score, name in ranked[:top]]
 
     def _seconds_of(self, name: str) -> float:
         with store_errors(self.path):

@@ -62,6 +62,7 @@ def test_equal_scores_go_by_name(tmp_path: Path) -> None:
     with SpeakerStore(tmp_path / "s", CARD) as store:
         store.enroll({name: [Enrolment("a.wav", 1.0, row)] for name in ("zoe", "abe", "Ben")})
         assert [one.name for one in store.search(row)] == ["Ben", "abe", "zoe"]
+        assert [one.name for one in store.search(row, 2)] == ["Ben", "abe"]
 
 
 def test_repeating_adding_replacing(tmp_path: Path) -> None:
