@@ -19,7 +19,9 @@ TIMEOUT = 600.0  # seconds: importing torch from a cold disk, on a busy machine,
 # Groups as in setup.py, and by distribution what is imported.
 GROUPS: dict[str, tuple[str, ...]] = {
     "base": ("numpy", "soundfile", "PyYAML", "click", "tqdm", "onnxruntime"),
-    "train": ("torch", "torchaudio", "lhotse", "urllib3", "lilcom", "h5py", "kaldiio", "captum"),
+    "train": (
+        "torch", "torchaudio", "lhotse", "urllib3", "lilcom", "h5py", "kaldiio", "captum", "multi_quantization",
+    ),  # fmt: skip
     "export": ("onnx", "onnxscript"),
     "minivox": ("espeakng-loader",),
     "m4a": ("av",),
