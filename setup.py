@@ -17,6 +17,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["imlkd", "imlkd.*"]),
+    package_data={"imlkd": ["py.typed"]},
     entry_points={"console_scripts": ["imlkd=imlkd.cli.main:run"]},
     install_requires=["numpy>=2.0", "soundfile>=0.13", "PyYAML>=6.0", "click>=8.1", "tqdm>=4.66", "onnxruntime>=1.20"],
     extras_require={
@@ -35,6 +36,7 @@ setup(
             "multi_quantization>=0.1.1",
         ],
         "m4a": ["av>=14"],
+        "resample": ["soxr>=0.5"],
         "minivox": ["espeakng-loader==0.2.4"],
         "export": ["onnx>=1.17", "onnxscript>=0.5"],
         "dev": [

@@ -11,7 +11,12 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+
+import click
+
+from imlkd.cli.main import main as main_command
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = {
@@ -37,6 +42,18 @@ def median_seconds(command: list[str], repetitions: int) -> float:
     return round(statistics.median(taken[1:]), 3)
 
 
+def verbs_of(command: click.Command, path: str = "") -> Iterator[str]:
+    """Every verb of the command line, groups and what is in them."""
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            assert found is not None
+            yield from verbs_of(found, f"{path} {name}".strip())
+    else:
+        yield path
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="3 repetitions instead of 10")
@@ -44,6 +61,11 @@ def main() -> None:
     options = parser.parse_args()
     repetitions = 3 if options.quick else 10
     found = {f"{name}_seconds": median_seconds(command, repetitions) for name, command in COMMANDS.items()}
+    if not options.quick:
+        verbs = {verb: median_seconds(["utils/imlkd", *verb.split(), "--help"], 3) for verb in verbs_of(main_command)}
+        slowest = max(verbs, key=lambda verb: verbs[verb])
+        found |= {"verbs": len(verbs), "slowest_verb_help_seconds": verbs[slowest]}
+        print(f"slowest --help: {slowest}")
     machine = {"machine": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()}
     options.json.write_text(json.dumps({**machine, "repetitions": repetitions, **found}, indent=1) + "\n")
     for name, seconds in found.items():

@@ -158,13 +158,17 @@ def read_open(file: Any, source: Source, sample_rate: int, first: int = 0, count
             f"has {file.frames} samples, samples {first} to {first + count} were asked for",
             "mend segments, or run stage 0 again",
         )
-    samples = _decode(file, source, first, count)
+    samples = decode(file, source, first, count)
     if not np.isfinite(samples).all():
         raise AudioProblem(named(source), "holds NaN or infinite samples", "make the file again or remove it")
     return samples
 
 
-def _decode(file: Any, source: Source, first: int, count: int) -> Samples:
+def decode(file: Any, source: Source, first: int, count: int) -> Samples:
+    """``count`` samples from sample ``first`` on: (count,) float32, or (count, channels) of several channels.
+
+    :raises AudioProblem: when they can't all be decoded.
+    """
     import soundfile
 
     samples: Samples = np.zeros(0, np.float32)
@@ -248,8 +252,8 @@ def run_pipe(source: Source) -> bytes:
 
 
 def named(source: Source) -> str:
-    """File, id and audio path, for messages."""
-    return f"{source.place}: {source.value}"
+    """File, id and audio path, for messages; an audio file that no table names goes by its path."""
+    return f"{source.place}: {source.value}" if source.place else source.value
 
 
 class AudioReader:

@@ -107,18 +107,24 @@ class Calibration:
         path = Path(path)
         if not path.is_file():
             raise UserError(f"{path}: no such file: fit a calibration first (`imlkd calibrate`)")
+        return cls.from_json(path.read_bytes(), path)
+
+    @classmethod
+    def from_json(cls, text: str | bytes, place: Path | str) -> Calibration:
+        """The inverse of ``to_json``; UserError, which names ``place``, when it is damaged."""
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = json.loads(text)
             low, high = map(float, values.pop("score_range"))
             speakers = tuple(map(str, values.pop("speakers")))
             found = cls(**values, score_range=(low, high), speakers=speakers)
-            weights = [float(value) for value in (found.scale, found.offset, *found.quality.values())]
-            usable = all(map(math.isfinite, weights)) and found.scale > 0
+            weights = [found.scale, found.offset, *found.quality.values()]
+            usable = all(isinstance(value, int | float) and math.isfinite(value) for value in weights)
+            usable = usable and found.scale > 0
             usable = usable and all(_measure_of(name) in OPTIONS for name in found.quality)
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             usable = False
         if not usable:
-            raise UserError(f"{path}: no calibration, or a damaged one: fit it again (`imlkd calibrate`)")
+            raise UserError(f"{place}: no calibration, or a damaged one: fit it again (`imlkd calibrate`)")
         return found
 
 

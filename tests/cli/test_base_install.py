@@ -1,7 +1,10 @@
-"""The base install (no torch, no kaldiio, no lhotse) scores trials and averages embeddings."""
+"""The base install (no torch, no kaldiio, no lhotse) scores trials, averages embeddings and runs exported models."""
 
+import json
+import os
 import subprocess
 import sys
+import venv
 from pathlib import Path
 
 import kaldi_native_io
@@ -22,6 +25,9 @@ TRAIN_ONLY = [
     "urllib3",
     "kaldi_native_io",
     "sklearn",
+    "scipy",
+    "soxr",
+    "onnx",
 ]
 
 
@@ -81,3 +87,50 @@ def test_text_arks_say_which_package_they_need(data: Path) -> None:
     done = base("speaker-means", data / "one", data / "text.scp", data / "means")
     assert done.returncode == 1 and "the package kaldiio is missing" in done.stderr
     assert not (data / "means").exists()
+
+
+def test_an_exported_model_verifies_enrols_and_identifies(voices: Path, tmp_path: Path) -> None:
+    model, store = voices / "student.onnx", tmp_path / "people.sqlite"
+    done = base("verify", model, voices / "bob-1.wav", voices / "bob-2.wav", "--json")
+    assert (done.returncode, done.stderr) == (0, "") and json.loads(done.stdout)["decision"] == "same"
+    assert base("enroll", store, "bob", voices / "bob-1.wav", "--model", model).returncode == 0
+    done = base("identify", store, voices / "bob-2.wav", "--model", model, "--json")
+    assert done.returncode == 0 and json.loads(done.stdout)["speaker"] == "bob"
+    done = base("embed", model, voices, "--out", tmp_path / "x.ark")
+    assert done.returncode == 0 and len((tmp_path / "x.scp").read_text().splitlines()) == 5
+    (tmp_path / "exp").mkdir()
+    (tmp_path / "exp/final.pt").write_bytes(b"")
+    done = base("verify", tmp_path / "exp", voices / "bob-1.wav", voices / "bob-2.wav")
+    assert done.returncode == 1 and "the package torch is missing" in done.stderr
+
+
+@pytest.mark.slow
+def test_pip_install_in_an_empty_environment(voices: Path, tmp_path: Path) -> None:
+    """`pip install .` and nothing else; then a user's first command, away from the checkout."""
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = tmp_path / "venv/bin/python"
+    checkout = tmp_path / "checkout"
+    subprocess.run(["git", "clone", "-q", ROOT, checkout], check=True)
+    done = subprocess.run([python, "-m", "pip", "install", "-q", checkout], capture_output=True, text=True, check=False)
+    if done.returncode and "Could not find a version" in done.stderr:
+        pytest.skip("no package index can be reached")
+    assert done.returncode == 0, done.stderr
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+
+    def run(*command: object) -> str:
+        done = subprocess.run(
+            list(map(str, command)), capture_output=True, text=True, cwd=tmp_path, env=environment, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert "torch" not in run(python, "-m", "pip", "list")
+    pair = voices / "bob-1.wav", voices / "bob-2.wav"
+    assert "same speaker" in run(tmp_path / "venv/bin/imlkd", "verify", voices / "student.onnx", *pair)
+    line = f"from imlkd import load_model; print(*load_model('{voices}/student.onnx').embed_files(['{pair[0]}']).shape)"
+    assert run(python, "-c", line) == "1 24\n"
+    assert list((tmp_path / "venv/lib").glob("python3.*/site-packages/imlkd/py.typed"))
+    states = [json.loads(one) for one in run(tmp_path / "venv/bin/imlkd", "doctor", "--json").splitlines()]
+    assert {one["topic"]: one["state"] for one in states} | {"base": "fits", "train": "lacks"} == {
+        one["topic"]: one["state"] for one in states
+    }

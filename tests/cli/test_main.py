@@ -1,6 +1,7 @@
 """The command itself: help, exit states, and the one line that errors end in."""
 
 import importlib
+import json
 import os
 import signal
 import subprocess
@@ -17,7 +18,10 @@ from imlkd.cli.main import COMMANDS, main
 
 ROOT = Path(__file__).parents[2]
 Run = Callable[..., subprocess.CompletedProcess[str]]
-HEAVY = {"torch", "torchaudio", "lhotse", "captum", "kaldiio", "h5py", "onnxruntime"}
+HEAVY = {
+    "torch", "torchaudio", "lhotse", "captum", "kaldiio", "h5py", "onnxruntime", "onnx", "matplotlib", "scipy",
+    "sqlite3",
+}  # fmt: skip
 
 
 def leaves(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
@@ -66,6 +70,21 @@ def test_commands_load_nothing_heavy_before_they_work() -> None:
     line = "import sys, importlib; [importlib.import_module(n) for n in sys.argv[1:]]; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", line, *names], capture_output=True, text=True, check=True, cwd=ROOT)
     assert len(names) > 25 and not HEAVY & set(done.stdout.split())
+
+
+def test_help_of_no_verb_loads_anything_heavy() -> None:
+    """What `--help` of every verb takes is the start of Python, click and the verb's own module."""
+    line = (
+        "import sys, json; from click.testing import CliRunner; from imlkd.cli.main import main\n"
+        "for path in json.load(sys.stdin):\n"
+        "    assert CliRunner().invoke(main, [*path, '--help'], prog_name='imlkd').exit_code == 0\n"
+        "    print(*path, *sorted(set(sys.modules) & set(sys.argv[1:])), sep='|')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", line, *HEAVY, "numpy"], input=json.dumps(list(LEAVES)), capture_output=True, text=True,
+        check=True, cwd=ROOT,
+    )  # fmt: skip
+    assert done.stdout.splitlines() == ["|".join(path) for path in LEAVES] and len(LEAVES) > 25
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def imlkd_options(command: click.Command = main) -> set[str]:
 def all_options() -> set[str]:
     scripts = ["run.sh", "tests/run.sh", *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("local/*.sh")))]
     shell = {option for script in scripts for option in re.findall(r"--[\w-]+", help_of(script))}
-    return shell | imlkd_options() | {"--kills", "--quick", "--json"}
+    return shell | imlkd_options() | {"--help", "--kills", "--quick", "--json"}
 
 
 @each_page

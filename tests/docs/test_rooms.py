@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ORDER = ["cli", "reporting", "training", "distillation", "attribution", "scoring", "models", "features", "corpora"]
+ORDER = [
+    "cli", "doctor", "reporting", "training", "distillation", "attribution", "runtime", "scoring", "models", "features",
+    "corpora",
+]  # fmt: skip
 GROUND = ["recipe", "done", "progress", "config", "kaldi_io", "files", "errors"]
 LEVEL = {name: level for level, name in enumerate(ORDER)} | dict.fromkeys(GROUND, len(ORDER))
 LEVEL["features"] = LEVEL["corpora"]  # side by side

@@ -1,0 +1,1 @@
+"""Using a finished model: load it, embed audio, verify, identify. The base dependencies suffice."""
