@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "plda": ("imlkd.cli.plda", "plda", "Fit, adapt and copy a PLDA back-end."),
     "calibrate": ("imlkd.cli.calibrate", "calibrate", "Fit the map from scores to log-likelihood ratios."),
     "speaker-means": ("imlkd.cli.scoring", "speaker_means", "Average embeddings by speaker."),
+    "export": ("imlkd.cli.export", "export", "A finished model as ONNX, safetensors or TorchScript, with its card."),
     "report": ("imlkd.cli.report", "report", "The result table."),
     "recipe": ("imlkd.cli.recipe", "recipe", "Checks and names that run.sh needs."),
     "marker": ("imlkd.cli.marker", "marker", "Done markers of stages."),

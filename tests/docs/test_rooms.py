@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ORDER = ["cli", "reporting", "training", "distillation", "attribution", "scoring", "models", "features", "corpora"]
+ORDER = ["cli", "reporting", "export", "training", "distillation", "attribution", "scoring", "models", "features"]
+ORDER.append("corpora")
 GROUND = ["recipe", "done", "progress", "config", "kaldi_io", "files", "errors"]
 LEVEL = {name: level for level, name in enumerate(ORDER)} | dict.fromkeys(GROUND, len(ORDER))
-LEVEL["features"] = LEVEL["corpora"]  # side by side
+LEVEL["features"], LEVEL["export"] = LEVEL["corpora"], LEVEL["reporting"]  # side by side
 MODULES = [path for path in sorted((ROOT / "imlkd").rglob("*.py")) if path.name != "__init__.py"]
 HEAVY = ("torch", "torchaudio", "lhotse", "captum", "kaldiio", "h5py")
 
