@@ -137,8 +137,8 @@ def _thresholds(facts: Facts) -> str:
     if facts.calibration:
         one = facts.calibration
         parts += [
-            f"Calibration: log-likelihood ratio = {one.scale:.6g} x cosine + {one.offset:.6g} (natural logarithm),"
-            f" fitted on {one.targets} target and {one.nontargets} nontarget trials of {len(one.speakers)} speakers.", "",
+            f"Calibration: natural log-likelihood ratio = {one.scale:.6g} x cosine + {one.offset:.6g}, fitted on"
+            f" {one.targets} target and {one.nontargets} nontarget trials of {len(one.speakers)} speakers.", "",
         ]  # fmt: skip
     else:
         parts += ["Calibration: none; the recipe fits one with `--calibrate`.", ""]

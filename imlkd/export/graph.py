@@ -23,13 +23,10 @@ def to_onnx(module: nn.Module, example: Tensor, names: tuple[str, str], axes: Ma
     """``module`` as an ``onnx.ModelProto`` with one input and one output.
 
     :param example: an input; ``axes``: its free axes and what they are called.
-    :raises UserError: when the exporter's packages are missing, or it can't write the module.
+    :raises UserError: when the exporter can't write the module.
     """
-    try:
-        import onnx  # noqa: F401
-        from onnxscript import optimizer
-    except ModuleNotFoundError as error:
-        raise UserError(missing(error.name or "onnx")) from None
+    from onnxscript import optimizer
+
     for name in ("torch.onnx", "torch.export", "torch.fx"):  # which print whole graphs beside the exception
         logging.getLogger(name).setLevel(logging.CRITICAL)
     free = {axis: torch.export.Dim.AUTO for axis in axes}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 import tempfile
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from imlkd.errors import UserError
 from imlkd.export import card, sherpa
 from imlkd.export.embedder import FeaturesEmbedder, WaveformEmbedder
 from imlkd.export.facts import Facts, facts_of
-from imlkd.export.graph import to_onnx, write_onnx
+from imlkd.export.graph import missing, to_onnx, write_onnx
 from imlkd.export.measure import cost_of
 from imlkd.export.quantize import half_weights, int8
 from imlkd.export.variants import (
@@ -38,6 +39,7 @@ from imlkd.models.store import load_model
 
 SMALLER = ("fp16", "int8")
 FORMATS = ("onnx", *SMALLER, "features", "safetensors", "torchscript")
+PACKAGES: dict[str, tuple[str, ...]] = {"safetensors": ("safetensors",), "torchscript": ()}  # the others: onnx's
 GRAPH, FEATURES, CARD, SUMMARY = "model.onnx", "features.onnx", "README.md", "export.json"
 LONGEST = 10  # seconds of an utterance that int8 is calibrated on
 
@@ -94,9 +96,7 @@ def export_model(folder: Path, out: Path, options: ExportOptions) -> str:
 
 def check(folder: Path, out: Path, options: ExportOptions) -> None:
     """UserError before anything is loaded."""
-    for name in options.formats:
-        if name not in FORMATS:
-            raise UserError(f"--format {name}: known are {', '.join(FORMATS)}")
+    check_formats(options.formats)
     if not (folder / "final.pt").is_file():
         raise UserError(f"{folder}: no finished model: run stage 2 (teacher) or stage 4 (student) first")
     if options.sets is None and (wanted := [name for name in options.formats if name in SMALLER]):
@@ -107,6 +107,16 @@ def check(folder: Path, out: Path, options: ExportOptions) -> None:
     make_dir(out)
     with os_errors(out), tempfile.TemporaryFile(dir=out, prefix=".tmp"):
         pass
+
+
+def check_formats(names: Sequence[str]) -> None:
+    """UserError for an unknown one, or for a package that is not installed."""
+    for name in names:
+        if name not in FORMATS:
+            raise UserError(f"--format {name}: known are {', '.join(FORMATS)}")
+        for package in PACKAGES.get(name, ("onnx", "onnxscript")):
+            if importlib.util.find_spec(package) is None:
+                raise UserError(missing(package))
 
 
 def _features(model: SpeakerModel, facts: Facts, out: Path) -> Path:
@@ -145,7 +155,7 @@ def _graphs(embedder: WaveformEmbedder, facts: Facts, out: Path, options: Export
 
 
 def _judged(variant: Variant, reference: dict[str, Scored], out: Path, options: ExportOptions) -> Variant:
-    if options.accept_loss or options.max_loss.exceeded(variant.lists, reference) is None:
+    if variant.name == REFERENCE or options.accept_loss or options.max_loss.exceeded(variant.lists, reference) is None:
         return variant
     (out / variant.file).unlink()
     return dataclasses.replace(variant, refused=True)

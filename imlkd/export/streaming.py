@@ -2,9 +2,9 @@
 
 What can be let go on the way depends on the model. A student whose frame layers look a few frames around and whose
 pooling takes mean and deviation (``tdnn``, ``xvector``), and that takes nothing from the features (``normalize:
-none``), keeps sums and as many frames as its layers reach: its memory does not grow. Every other network looks at the whole
-utterance somewhere (the level or the mean frame taken away, squeeze-excitation, attention, masks of the utterance), so
-its features are kept, 32 kB a second; with a front-end that itself looks at the whole utterance, the audio is.
+none``), keeps sums and as many frames as its layers reach: its memory does not grow. All others keep their features,
+32 kB a second, since nearly every network looks at the whole utterance somewhere (level or mean frame taken away,
+squeeze-excitation, attention); with another front-end than the recipe's log mel the audio itself is kept.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ BLOCK = 64  # frames that go through the layers at a time
 
 def constant_memory(model: SpeakerModel) -> bool:
     """Whether a stream of this model keeps sums instead of features."""
-    layers = isinstance(model, Tdnn) or (isinstance(model, Xvector) and model.config.padding == "zeros")
-    return layers and model.normalization.kind == "none" and isinstance(model.frontend, LogMel)
+    if not isinstance(model, Tdnn | Xvector) or not isinstance(model.frontend, LogMel):
+        return False
+    padded = isinstance(model, Tdnn) or model.config.padding == "zeros"
+    return bool(padded and model.normalization.kind == "none")
 
 
 class EmbeddingStream:
@@ -106,7 +108,8 @@ class _FeatureStream:
         front = self.front
         left = (self._samples + front.hop // 2) // front.hop - self._frames
         end = self._audio[-front.size :].flip(0)
-        return self.front.mel(self._windows(torch.cat([self._audio, end]), left))[0]
+        frames: Tensor = self.front.mel(self._windows(torch.cat([self._audio, end]), left))[0]
+        return frames
 
     def _made(self, count: int) -> Tensor:
         if not count:
@@ -158,7 +161,8 @@ class _Sums:
             deviation = (spread / (count - 1).clamp(min=1) + self.model.floor).sqrt()
         pooled = torch.cat([mean, deviation]).float()[None]
         segment = self.model.segment(pooled)
-        return (segment if isinstance(self.model, Tdnn) else self.model.second(segment))[0]
+        whole: Tensor = segment if isinstance(self.model, Tdnn) else self.model.second(segment)
+        return whole[0]
 
     def _outputs(self, features: Tensor, count: int) -> Tensor:
         """What is pooled, (C, outputs), of ``count`` frames from ``_before`` on."""

@@ -11,7 +11,6 @@ import torch
 
 from imlkd.errors import UserError
 from imlkd.export.embedder import WaveformEmbedder
-from imlkd.export.graph import missing
 from imlkd.files import atomic_path, atomic_write_text
 from imlkd.models.speaker_model import SpeakerModel
 from imlkd.models.store import build_model, describe
@@ -22,10 +21,11 @@ PARITY = 1e-5  # largest difference of an embedding's values that counts as equa
 
 def save_safetensors(model: SpeakerModel, folder: Path, metadata: dict[str, str]) -> list[Path]:
     """``model.safetensors`` without the speaker head, and ``model.json``, what to build."""
-    torch_format = _safetensors()
+    from safetensors.torch import save_file
+
     state = {name: value.contiguous() for name, value in model.state_dict().items() if not name.startswith("head.")}
     with atomic_path(folder / SAFETENSORS) as temporary:
-        torch_format.save_file(state, temporary, metadata=metadata)
+        save_file(state, temporary, metadata=metadata)
     atomic_write_text(folder / CONFIG, json.dumps(describe(model), indent=1) + "\n")
     return [folder / SAFETENSORS, folder / CONFIG]
 
@@ -35,14 +35,15 @@ def load_safetensors(folder: Path | str) -> SpeakerModel:
 
     :raises UserError: when a file is missing or damaged, or they do not fit each other.
     """
+    from safetensors.torch import load_file
+
     folder = Path(folder)
     path = folder / SAFETENSORS
-    torch_format = _safetensors()
     if not path.is_file():
         raise UserError(f"{path}: no such file: export the model with --format safetensors")
     model = build_model(folder, CONFIG)
     try:
-        model.load_state_dict(torch_format.load_file(path))
+        model.load_state_dict(load_file(path))
     except Exception as error:  # safetensors raises its own classes on damaged bytes, torch on foreign ones
         detail = " ".join(str(error).split())[:160]
         raise UserError(f"{path}: damaged, or not of the network in {CONFIG}: {detail}") from error
@@ -75,11 +76,3 @@ def save_torchscript(embedder: WaveformEmbedder, folder: Path, rate: int) -> Pat
 
 def _noise(rows: int, samples: int) -> torch.Tensor:
     return 0.1 * torch.randn(rows, samples, generator=torch.Generator().manual_seed(samples))
-
-
-def _safetensors() -> Any:
-    try:
-        import safetensors.torch
-    except ModuleNotFoundError as error:
-        raise UserError(missing(error.name or "safetensors")) from None
-    return safetensors.torch
