@@ -10,6 +10,7 @@ well; that both give the same embeddings, and that each waveform graph gives tho
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import logging
 import os
@@ -74,9 +75,12 @@ def export_waveform(model: SpeakerModel, path: Path) -> Path:
 def export_speechbrain(folder: Path) -> dict[str, Path]:
     """Its ECAPA-512 by its own code, and the same network by ours; both on features."""
     sys.path.append(str(next(ORACLE.glob("lib/python*/site-packages"))))  # behind our own packages
-    from speechbrain.lobes.models.ECAPA_TDNN import ECAPA_TDNN
-
-    theirs = ECAPA_TDNN(80, channels=[512, 512, 512, 512, 1536], lin_neurons=192).eval()
+    spec = importlib.util.spec_from_file_location("original_models", ROOT / "tests/models/original_models.py")
+    assert spec is not None and spec.loader is not None
+    originals = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(originals)
+    settings = {"input_size": 80, "channels": [512, 512, 512, 512, 1536], "lin_neurons": 192}
+    theirs = originals.speechbrain("ecapa", settings).eval()
     torch.save(theirs.state_dict(), folder / "embedding_model.ckpt")
     ours = load_speechbrain(folder)
     features = torch.randn(2, 240, 80)

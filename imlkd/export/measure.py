@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from imlkd.errors import UserError
+
 SECONDS, LONG_SECONDS = 2.0, 10.0
 ROOT = Path(__file__).parents[2]
 
@@ -48,8 +50,16 @@ def open_session(path: Path | str, threads: int = 1) -> Any:
 
 
 def embed(session: Any, waveform: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """(samples,) -> (D,)."""
-    found: npt.NDArray[np.float32] = session.run(None, {session.get_inputs()[0].name: waveform[None]})[0][0]
+    """(samples,) -> (D,); UserError when the waveform is shorter than the file's metadata allow."""
+    shortest = int(session.get_modelmeta().custom_metadata_map.get("imlkd.min_samples", 1))
+    if len(waveform) < shortest:
+        raise UserError(f"audio of {len(waveform)} samples: the model needs {shortest} or more")
+    return run(session, waveform)
+
+
+def run(session: Any, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """One row in, one embedding out, nothing asked."""
+    found: npt.NDArray[np.float32] = session.run(None, {session.get_inputs()[0].name: inputs[None]})[0][0]
     return found
 
 
@@ -58,7 +68,7 @@ def seconds_of(session: Any, audio: npt.NDArray[np.float32], repetitions: int) -
     taken = []
     for _ in range(repetitions + 2):
         started = time.perf_counter()
-        embed(session, audio)
+        run(session, audio)
         taken.append(time.perf_counter() - started)
     return taken[2:]
 

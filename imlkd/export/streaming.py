@@ -170,17 +170,9 @@ class _Sums:
         return self._layers(features)[:, first : first + -(-count // self.stride)]
 
     def _layers(self, features: Tensor) -> Tensor:
-        lengths = torch.tensor([len(features)])
-        frames, valid = self.model.normalized(features[None], lengths)
-        if isinstance(self.model, Tdnn):
-            frames = self.model.first(frames)
-            for block in self.model.blocks:
-                frames = block(frames)
-            last: Tensor = self.model.last(frames)[0]
-            return last
-        for layer in self.model.layers:
-            frames = layer(frames, valid)
-        return frames[0]
+        stages = self.model.encode(features[None], torch.tensor([len(features)])).stages
+        pooled: Tensor = self.model.last(stages[-1]) if isinstance(self.model, Tdnn) else stages[-1]
+        return pooled[0]
 
     def _with(self, outputs: Tensor) -> list[Tensor]:
         wide = outputs.double()

@@ -10,6 +10,7 @@ import torch
 from onnx import TensorProto, helper
 
 from imlkd.corpora.fingerprint import data_hash
+from imlkd.errors import UserError
 from imlkd.export.graph import without_masks
 from imlkd.export.measure import embed, open_session
 from imlkd.export.stage import GRAPH
@@ -60,6 +61,13 @@ def test_parity_on_silence_and_clipped_audio(session, model, kind: str) -> None:
 def test_parity_on_the_shortest_audio(session, model) -> None:
     waveform = (0.1 * np.random.default_rng(2).standard_normal(shortest(session))).astype(np.float32)
     assert np.abs(embed(session, waveform) - model.embed(torch.from_numpy(waveform)).numpy()).max() < BOUND
+
+
+@pytest.mark.parametrize("samples", [0, 1, 399, -1])
+def test_shorter_audio_is_one_clear_error(session, samples: int) -> None:
+    short = np.zeros(samples if samples >= 0 else shortest(session) - 1, np.float32)
+    with pytest.raises(UserError, match=rf"audio of {len(short)} samples: the model needs {shortest(session)} or more"):
+        embed(session, short)
 
 
 def test_rows_of_a_batch_are_embedded_one_by_one(session, model) -> None:
