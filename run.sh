@@ -34,6 +34,8 @@ lda_dim=
 score_norm=none
 top_k=300
 calibrate=
+export=
+export_options=
 allow_pipes=false
 force=false
 
@@ -68,6 +70,9 @@ Scores
   --top-k N                  of them count in --score-norm as                (default: $top_k)
   --calibrate SET/LIST       fit a calibration of each model on this list, and make the scores of the others
                              log-likelihood ratios; no speaker of SET may be in them
+Export (stage 7)
+  --export FORMAT[,FORMAT...]  of every student: onnx, fp16, int8, features, safetensors, torchscript
+  --export-options 'O V ...'   further options of local/export.sh, e.g. '--max-loss 10% --licence CC-BY-4.0'
 Where and how
   --data DIR, --exp DIR      where prepared data and results go              (default: $data, $exp)
   --stage N, --stop-stage M  first and last stage to run                     (default: $stage, $stop_stage)
@@ -117,7 +122,7 @@ imlkd recipe check --corpus "$corpus" --stage "$stage" --stop-stage "$stop_stage
   --teacher "$teacher" --methods "$methods" --conf "$conf" --exp "$exp" --data "$data" --bootstrap "$bootstrap" \
   --own-data "$train$test$trials$train_cuts$test_cuts" --voxceleb "$voxceleb1$voxceleb2$voxceleb_trials$voxceleb_options" \
   --teacher-weights "$teacher_weights" --relevance-set "$relevance_set" --student-set "$student_set" \
-  --backend "$backend" --score-norm "$score_norm" --top-k "$top_k" --lda-dim "$lda_dim"
+  --backend "$backend" --score-norm "$score_norm" --top-k "$top_k" --lda-dim "$lda_dim" --export "$export"
 exec 8>"$exp/.lock"
 flock -n 8 || { echo "$0: another run is at work in $exp: wait for it, or choose another --exp" >&2; exit 1; }
 # Runs with an --exp of their own may share the data: one prepares them, the others wait here.
@@ -215,6 +220,13 @@ if wanted 7; then
   log "stage 7: report"
   local/report.sh --command "$command_line" --force "$force" "$data/$corpus.sets.yaml" "$data" "$exp" \
     "$teacher_dir" "${students[@]}"
+  read -r -a more <<< "$export_options"
+  if [ -n "$export" ]; then
+    for model in "${students[@]}"; do
+      local/export.sh --format "$export" --bootstrap "$bootstrap" --allow-pipes "$allow_pipes" --force "$force" \
+        "${more[@]}" "$data/$corpus.sets.yaml" "$model"
+    done
+  fi
 fi
 log "done"
 exit 0

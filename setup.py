@@ -38,7 +38,7 @@ setup(
         "m4a": ["av>=14"],
         "resample": ["soxr>=0.5"],
         "minivox": ["espeakng-loader==0.2.4"],
-        "export": ["onnx>=1.17", "onnxscript>=0.5"],
+        "export": ["onnx>=1.17", "onnxscript>=0.5", "safetensors>=0.4"],
         "dev": [
             "pytest>=8",
             "hypothesis>=6",
@@ -47,6 +47,7 @@ setup(
             "scikit-learn>=1.6",
             "kaldi_native_io>=1.22",
             "kaldi-native-fbank>=1.22",
+            "sherpa-onnx>=1.12",
         ],
     },
     classifiers=[

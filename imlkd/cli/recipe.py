@@ -34,10 +34,11 @@ def recipe() -> None:
 @click.option("--score-norm", default="none", help="Normalisation of scores.")
 @click.option("--top-k", default="300", help="Members of the cohort that count.")
 @click.option("--lda-dim", default="", help="Dimensions before PLDA.")
+@click.option("--export", "formats", default="", help="Formats of the export, comma-separated.")
 def check(
     corpus: str, stage: str, stop_stage: str, nj: str, teacher: str, methods: str, conf: Path, exp: Path, data: Path,
     bootstrap: str, own_data: str, voxceleb: str, teacher_weights: str, relevance_set: str, student_set: str,
-    backend: str, score_norm: str, top_k: str, lda_dim: str,
+    backend: str, score_norm: str, top_k: str, lda_dim: str, formats: str,
 ) -> None:
     """Refuse a run that cannot work before it has computed anything."""
     from imlkd.recipe import check_belongings, check_folders, check_packages, check_scoring, check_stages
@@ -50,6 +51,10 @@ def check(
     from imlkd.training.check import check_recipe  # loads those packages
 
     check_recipe(teacher, methods, conf, relevance_set.split(), student_set.split())
+    if formats:
+        from imlkd.export.stage import check_formats
+
+        check_formats(formats.split(","))
 
 
 @recipe.command("check-cohort")

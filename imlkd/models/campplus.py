@@ -83,7 +83,7 @@ def segment_means(frames: Tensor, mask: Tensor) -> Tensor:
     """Mean over the valid frames of each run of 100, at each of its frames: (B, C, T), (B, 1, T) -> (B, C, T)."""
     sums, counts = (functional.avg_pool1d(x, SEGMENT, SEGMENT, ceil_mode=True) for x in (frames * mask, mask))
     means = sums / counts.clamp(min=0.5 / SEGMENT)
-    return means.repeat_interleave(SEGMENT, dim=2)[:, :, : frames.shape[2]]
+    return means[:, :, torch.arange(frames.shape[2], device=frames.device) // SEGMENT]
 
 
 class DenseLayer(nn.Module):

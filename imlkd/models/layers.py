@@ -82,7 +82,8 @@ def reflected(frames: Tensor, lengths: Tensor, pad: int) -> Tensor:
     What lies more than ``pad`` behind a row's end has no meaning. Rows of fewer than ``pad`` frames are mirrored again.
     """
     total = frames.shape[2]
-    if total > pad and bool((lengths == total).all()):
+    exporting = torch.compiler.is_exporting()  # rows of an exported batch are equally long, and longer than pad
+    if exporting or (total > pad and bool((lengths == total).all())):
         return functional.pad(frames, (pad, pad), mode="reflect")
     place = torch.arange(-pad, total + pad, device=frames.device)[None, :]
     period = (2 * lengths.to(frames.device) - 2).clamp(min=1)[:, None]

@@ -50,11 +50,11 @@ def describe(model: SpeakerModel) -> dict[str, Any]:
     raise TypeError(f"{type(model).__name__} has no description")
 
 
-def build_model(folder: Path) -> SpeakerModel:
-    """The network that ``model.yaml`` describes, with fresh weights."""
-    path = folder / DESCRIPTION
+def build_model(folder: Path, description_name: str = DESCRIPTION) -> SpeakerModel:
+    """The network that ``model.yaml`` (or a JSON file of the same content) describes, with fresh weights."""
+    path = folder / description_name
     if not path.is_file():
-        raise UserError(f"{folder}: holds no {DESCRIPTION}: run stage 2 (teacher) or stage 4 (student) first")
+        raise UserError(f"{folder}: holds no {description_name}: run stage 2 (teacher) or stage 4 (student) first")
     try:
         description = yaml.safe_load(path.read_text(encoding="utf-8"))
         architecture = description["architecture"]

@@ -10,12 +10,12 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ORDER = [
-    "cli", "doctor", "reporting", "training", "distillation", "attribution", "runtime", "scoring", "models", "features",
+    "cli", "doctor", "reporting", "export", "training", "distillation", "attribution", "runtime", "scoring", "models", "features",
     "corpora",
 ]  # fmt: skip
 GROUND = ["recipe", "done", "progress", "config", "kaldi_io", "files", "errors"]
 LEVEL = {name: level for level, name in enumerate(ORDER)} | dict.fromkeys(GROUND, len(ORDER))
-LEVEL["features"] = LEVEL["corpora"]  # side by side
+LEVEL["features"], LEVEL["export"] = LEVEL["corpora"], LEVEL["reporting"]  # side by side
 MODULES = [path for path in sorted((ROOT / "imlkd").rglob("*.py")) if path.name != "__init__.py"]
 HEAVY = ("torch", "torchaudio", "lhotse", "captum", "kaldiio", "h5py")
 
