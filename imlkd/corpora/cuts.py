@@ -165,7 +165,7 @@ def read_cuts(path: Path | str) -> list[Any]:
     from lhotse.serialization import deserialize_item
 
     path, cuts = Path(path), []
-    for number, line in _manifest_lines(path):
+    for number, line in manifest_lines(path):
         try:
             cut = deserialize_item(json.loads(line))
         except Exception as error:  # Lhotse raises whatever its constructors meet
@@ -179,7 +179,8 @@ def read_cuts(path: Path | str) -> list[Any]:
     return cuts
 
 
-def _manifest_lines(path: Path) -> Iterator[tuple[int, str]]:
+def manifest_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Number and text of each line of a manifest; UserError for one that is gone, damaged or cut off."""
     if not path.is_file():
         raise UserError(f"{path}: no such file: give a cut manifest (.jsonl.gz)")
     opened: Callable[..., Any] = gzip.open if path.suffix == ".gz" else open
@@ -240,7 +241,7 @@ def from_cuts(cuts: Iterable[Any], path: Path | str, say: Callable[[str], object
 
 
 def _with_remainders(data: DataDir, ordered: Mapping[str, Any]) -> DataDir:
-    """``data`` with the table of what the other tables do not give back; ``ordered``: cuts as their manifest has them."""
+    """``data`` with the table of what the others do not give back; ``ordered``: cuts as their manifest has them."""
     table: dict[str, str] = {}
     is_sorted = list(ordered) == data.utterances
     for place, (utterance, cut) in enumerate(ordered.items()):

@@ -18,8 +18,8 @@ from lhotse import MonoCut, NumpyFilesWriter, Recording, SupervisionSegment
 from lhotse.audio import AudioSource
 from lhotse.supervision import AlignmentItem
 
-from imlkd.corpora.check import Recording as Checked
 from imlkd.corpora.audio import probe, resolve_sources
+from imlkd.corpora.check import Recording as Checked
 from imlkd.corpora.cut_lines import cut_lines
 from imlkd.corpora.cuts import from_cuts, read_cuts, to_cuts, write_cuts
 from imlkd.corpora.kaldi_dir import read_data_dir, write_data_dir
