@@ -339,12 +339,12 @@ def _extra_values(cut: Any, supervision: Any) -> tuple[dict[str, str], list[str]
     values: dict[str, str] = {}
     homeless: list[str] = []
     if supervision.text is not None:
-        values["text"] = " ".join(supervision.text.split())
+        values["text"] = remainder.table_text(supervision.text)
     if supervision.language:
         values["utt2lang"] = supervision.language
     for key, value in {**(cut.custom or {}), **(supervision.custom or {})}.items():
         table = key if key.startswith("spk2") else f"utt2{key}"
-        text = " ".join(str(value).split()) if isinstance(value, str | int | float) else ""
+        text = remainder.table_text(value) if isinstance(value, str | int | float) else ""
         if text and CARRIED.fullmatch(table) and table not in (*OWN_TABLES, remainder.TABLE, *values):
             values[table] = text
         elif key != SEGMENT:

@@ -56,10 +56,13 @@ def restored(line: Line, remainder: Mapping[str, Any]) -> Line:
     if not _same_times(line, kept["cut"]):
         for section in ("cut", "supervision"):
             kept[section] = {key: value for key, value in kept[section].items() if key not in _TIMES}
-    stale = {"supervision": _stale(sections, kept, ("supervision",), _IN_TABLES)}
-    stale |= dict.fromkeys(_CUSTOM, _stale(sections, kept, _CUSTOM))
+    dropped = remainder.get(_DROPPED, {})
+    in_tables = {key: value for key, value in kept["supervision"].items() if key in _IN_TABLES}
+    moved = {key: kept["custom"][key] for key in dropped.get("supervision.custom", ()) if key in kept["custom"]}
+    stale = {"supervision": _stale(sections["supervision"], in_tables)}
+    stale |= dict.fromkeys(_CUSTOM, _stale(sections["supervision.custom"], {**moved, **kept["supervision.custom"]}))
     for section in _SECTIONS:
-        for key in remainder.get(_DROPPED, {}).get(section, ()):
+        for key in dropped.get(section, ()):
             if key not in stale.get(section, ()):
                 sections[section].pop(key, None)
         sections[section].update((k, value) for k, value in kept[section].items() if k not in stale.get(section, ()))
@@ -115,20 +118,18 @@ def _same_times(line: Line, cut: Mapping[str, Any]) -> bool:
     return all(abs(cut.get(key, line[key]) - line[key]) <= half_a_sample for key in _TIMES)
 
 
-def _stale(
-    sections: Mapping[str, dict[str, Any]], kept: Mapping[str, dict[str, Any]], names: tuple[str, ...],
-    among: tuple[str, ...] | None = None,
-) -> set[str]:  # fmt: skip
-    """Fields of these sections of which a table says something else by now."""
-    ours = {key: value for name in names for key, value in sections[name].items()}
-    theirs = {key: value for name in names for key, value in kept[name].items()}
+def _stale(tables: Mapping[str, Any], before: Mapping[str, Any]) -> set[str]:
+    """Fields of which a table says something else by now than ``before``, what it was written from."""
     return {
-        key for key, value in theirs.items()
-        if (among is None or key in among) and isinstance(ours.get(key), str) and _as_text(key, value) != ours[key]
-    }  # fmt: skip
+        key for key, value in before.items() if isinstance(tables.get(key), str) and _as_text(key, value) != tables[key]
+    }
+
+
+def table_text(value: Any) -> str:
+    """How a table holds a value: single blanks, nothing that can't be printed."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in str(value)).split())
 
 
 def _as_text(key: str, value: Any) -> str:
-    """How a table holds the value."""
-    text = " ".join(str(value).split())
+    text = table_text(value)
     return _GENDERS.get(text.lower(), text.lower()) if key == "gender" else text
