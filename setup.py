@@ -34,6 +34,7 @@ setup(
             "multi_quantization>=0.1.1",
         ],
         "m4a": ["av>=14"],
+        "silero": ["silero-vad>=6.2"],
         "minivox": ["espeakng-loader==0.2.4"],
         "export": ["onnx>=1.17", "onnxscript>=0.5"],
         "dev": [
