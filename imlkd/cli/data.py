@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from imlkd.cli.exchange import from_kaldi, from_lhotse, to_kaldi, to_lhotse, to_shar
-from imlkd.cli.parts import combine, fix, relocate, split, subset
+from imlkd.cli.parts import combine, fix, relocate, speed, split, subset
 
 PATH = click.Path(path_type=Path)
 F = TypeVar("F", bound=Callable[..., Any])
@@ -50,7 +50,7 @@ def data() -> None:
     """Prepare, check and convert corpora."""
 
 
-for _command in (from_kaldi, to_kaldi, from_lhotse, to_lhotse, to_shar, fix, subset, split, combine, relocate):
+for _command in (from_kaldi, to_kaldi, from_lhotse, to_lhotse, to_shar, fix, subset, split, combine, relocate, speed):
     data.add_command(_command)
 
 @data.command()

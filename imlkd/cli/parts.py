@@ -98,3 +98,22 @@ def relocate(source: Path, old: str, new: str, out: Path | None) -> None:
     else:
         moved.write(out)
     click.echo(f"{out or source}: audio below {new}")
+
+
+@click.command()
+@click.argument("source", type=PATH)
+@click.argument("out", type=PATH)
+@click.option("--factors", required=True, metavar="F[,F...]", help="As 0.9,1.1: tempo and pitch that much higher.")
+@click.option("--speakers", type=click.Choice(["new", "same"]), required=True, help="Whose the copies are.")
+@click.option("--sample-rate", default=16000, show_default=True, type=click.IntRange(1), help="Of the audio, Hz.")
+@click.option("--allow-pipes", is_flag=True, help="Run the commands that wav.scp holds.")
+def speed(source: Path, out: Path, factors: str, speakers: str, sample_rate: int, allow_pipes: bool) -> None:
+    """Write the data directory SOURCE with copies at other speeds as OUT, their audio beside it (OUT.audio)."""
+    from imlkd.errors import UserError
+    from imlkd.features.speed import speed_copies
+
+    try:
+        numbers = [float(part) for part in factors.split(",") if part]
+    except ValueError:
+        raise UserError(f"--factors {factors}: expected numbers with commas between, as 0.9,1.1") from None
+    speed_copies(source, out, numbers, speakers, allow_pipes, click.echo, sample_rate)
