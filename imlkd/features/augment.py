@@ -84,7 +84,7 @@ class Augmenter:
         changed = self._channel(self._scene(waveform, random), random)
         peak = float(changed.abs().max()) if len(changed) else 0.0
         if not np.isfinite(peak) or (peak == 0.0 and bool(waveform.any())):
-            raise UserError(f"augment: {utterance}: NaN, infinite or all-zero samples came out in epoch {epoch}: say so")
+            raise UserError(f"augment: {utterance}: NaN, infinite or all-zero samples came out in epoch {epoch}")
         return changed / peak if peak > 1.0 else changed
 
     def pair(self, waveform: Tensor, utterance: str, epoch: int) -> tuple[Tensor, Tensor]:
@@ -167,8 +167,8 @@ def _check(config: AugmentConfig, sounds: Sounds) -> None:
         if getattr(config, key) > 0 and not sounds.files[kind]:
             found = ", ".join(f"{len(paths)} {one}" for one, paths in sounds.files.items())
             raise UserError(
-                f"augment.{key}: {getattr(config, key)}, but augment.sounds ({config.sounds or 'empty'}) holds no {kind}"
-                f" ({found}): name a collection that does, or set it to 0"
+                f"augment.{key}: {getattr(config, key)}, but augment.sounds ({config.sounds or 'empty'}) holds no "
+                f"{kind} ({found}): name a collection that does, or set it to 0"
             )
 
 
@@ -178,7 +178,7 @@ def _happens(share: float, random: np.random.Generator) -> bool:
 
 
 def _uniform(ends: list[float], random: np.random.Generator) -> float:
-    return float(random.uniform(*ends))
+    return float(random.uniform(ends[0], ends[1]))
 
 
 def _one(names: list[str], random: np.random.Generator) -> str:

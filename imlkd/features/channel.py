@@ -39,7 +39,8 @@ def band_limited(waveform: Tensor, sample_rate: int, low: float, high: float) ->
     spectrum = torch.fft.rfft(waveform)
     frequency = torch.fft.rfftfreq(len(waveform), 1 / sample_rate)
     mask = ((frequency - low) / _EDGE + 1).clamp(0, 1) * ((high - frequency) / _EDGE + 1).clamp(0, 1)
-    return torch.fft.irfft(spectrum * mask, len(waveform))
+    limited: Tensor = torch.fft.irfft(spectrum * mask, len(waveform))
+    return limited
 
 
 def through_codec(waveform: Tensor, sample_rate: int, container: str, subtype: str) -> Tensor:

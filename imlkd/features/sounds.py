@@ -82,7 +82,7 @@ class Sounds:
     def _draw(self, kind: str, random: np.random.Generator) -> str:
         paths = self.files[kind]
         if not paths:
-            raise UserError(f"augment: no {kind} is there: name a collection that has some, or set its probability to 0")
+            raise UserError(f"augment: no {kind} is there: name a collection that has some, or set its share to 0")
         return paths[int(random.integers(len(paths)))]
 
     def _source(self, path: str) -> Source:

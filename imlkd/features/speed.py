@@ -59,7 +59,8 @@ def speed_copies(
         raise UserError(f"speakers {speakers}: expected new or same")
     whole = read_data_dir(source)
     reader = AudioReader(whole, sample_rate, allow_pipes)
-    data = replace(whole, wav={key: one.wav_scp for key, one in resolve_sources(whole, allow_pipes).by_recording.items()})
+    sources = resolve_sources(whole, allow_pipes).by_recording
+    data = replace(whole, wav={key: one.wav_scp for key, one in sources.items()})
     for factor in factors:
         data = _together(data, _copy(whole, reader, out.with_name(f"{out.name}.audio"), factor, speakers == "new"))
     write_data_dir(data, out)

@@ -51,7 +51,8 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> Path:
     random = np.random.default_rng(5)
     lengths = {
         "musan/noise/free-sound/noise-free-sound-0000.wav": 9000, "musan/music/fma/music-fma-0001.wav": 40000,
-        "musan/speech/librivox/speech-librivox-0002.wav": 30000, "RIRS_NOISES/simulated_rirs/smallroom/Room001/r.wav": 4000,
+        "musan/speech/librivox/speech-librivox-0002.wav": 30000,
+        "RIRS_NOISES/simulated_rirs/smallroom/Room001/r.wav": 4000,
         "RIRS_NOISES/real_rirs_isotropic_noises/air_type1_air_binaural_x_rir.wav": 3000,
         "RIRS_NOISES/real_rirs_isotropic_noises/RWCP_type1_noise_ambient.wav": 9000,
         "RIRS_NOISES/pointsource_noises/noise-free-sound-0003.wav": 9000,
@@ -258,7 +259,7 @@ def test_streams_are_apart() -> None:
 def test_on_real_noise_and_rooms() -> None:
     from imlkd.features.speech import SpeechReader
 
-    config = AugmentConfig(sounds=f"{SVMINI}/noise,{SVMINI}/rir", room=1.0, noise=1.0, noise_snr=[3.0, 3.0], one_of="each")
+    config = AugmentConfig(f"{SVMINI}/noise,{SVMINI}/rir", room=1.0, noise=1.0, noise_snr=[3.0, 3.0], one_of="each")
     augmenter, reader = Augmenter(config, RATE), SpeechReader(Path(SVMINI) / "test", RATE)
     assert (len(augmenter.sounds.files["noise"]), len(augmenter.sounds.files["rir"])) == (52, 4)
     lags = []
