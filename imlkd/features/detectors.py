@@ -76,7 +76,7 @@ class Silero:
     def __init__(self, config: SileroConfig, sample_rate: int) -> None:
         self.config, self.sample_rate = config, sample_rate
         if sample_rate not in (8000, 16000):
-            raise UserError(f"detector: silero: hears 8000 or 16000 Hz, not {sample_rate} (fbank.sample_rate): take energy")
+            raise UserError(f"detector: silero: hears 8000 or 16000 Hz, not {sample_rate}: take energy")
         self.package, self.model = _silero()
 
     def __call__(self, name: str, waveform: Tensor, log_energy: Marks) -> Marks:

@@ -33,7 +33,7 @@ def cuts_with_features(corpus: Path, folder: Path, compressed: bool) -> Path:
     fbank = load_config(FeaturesConfig, corpus / "features.yaml").fbank
     extractor = Fbank(FbankConfig(
         sampling_rate=fbank.sample_rate, num_filters=fbank.num_mel_bins, low_freq=fbank.low_freq,
-        high_freq=fbank.high_freq, snip_edges=False, energy_floor=1.0, use_energy=False, torchaudio_compatible_mel_scale=True,
+        high_freq=fbank.high_freq, snip_edges=False, energy_floor=1.0, use_energy=False,
     ))  # fmt: skip
     cuts = CutSet.from_cuts(read_cuts(corpus.parent / "manifests/toy.jsonl.gz"))
     writer = LilcomChunkyWriter if compressed else NumpyHdf5Writer
@@ -110,7 +110,7 @@ def test_a_model_trained_on_either_is_the_same(toy_corpus: Path, tmp_path: Path)
         train_teacher(toy_corpus, config, tmp_path / source, "same", tmp_path / "progress")
         weights[source] = torch.load(tmp_path / source / "final.pt", weights_only=True)
     for name, value in weights["memory"].items():
-        torch.testing.assert_close(weights["ark"][name], value, atol=1e-4, rtol=1e-4)  # the mean frame is summed otherwise
+        torch.testing.assert_close(weights["ark"][name], value, atol=1e-4, rtol=1e-4)  # the mean is summed otherwise
 
 
 def test_augmented_crops_depend_on_epoch_alone(toy_corpus: Path) -> None:
