@@ -37,6 +37,7 @@ setup(
         ],
         "m4a": ["av>=14"],
         "resample": ["soxr>=0.5"],
+        "silero": ["silero-vad>=6.2"],
         "minivox": ["espeakng-loader==0.2.4"],
         "export": ["onnx>=1.17", "onnxscript>=0.5", "safetensors>=0.4"],
         "dev": [

@@ -23,8 +23,10 @@ forced=()
 data=$1
 set_name=$(basename "$data")
 
+vad_scp=$(imlkd features --print-vad-scp ${conf:+--config "$conf"} . .)
 made_from=(--name "stage 1 ($set_name)" --data "$data" --table wav.scp --table segments --table utt2spk --table reco2sha256
   --from "$conf" --code imlkd.features.extract --code imlkd.attribution.segments)
+for file in ${vad_scp//,/ }; do made_from+=(--from "$file"); done
 status=0
 imlkd marker check "$data/.done.features" "${made_from[@]}" "${forced[@]}" || status=$?
 [ $status -eq 3 ] || exit $status

@@ -32,7 +32,7 @@ for set in minivox_teacher_train minivox_train minivox_test; do
   outputs+=(--output "$data/$set/wav.scp" --output "$data/$set/utt2spk" --output "$data/$set/spk2utt"
     --output "$data/manifests/$set.jsonl.gz")
 done
-imlkd data to-cuts "${cuts[@]}"
+imlkd data to-lhotse "${cuts[@]}"
 imlkd recipe write-sets "$data/minivox.sets.yaml" --train minivox_train --teacher minivox_teacher_train \
   --list minivox_test/trials
 imlkd marker write "$data/.done.minivox" "${outputs[@]}" --output "$data/minivox_test/trials" \

@@ -73,3 +73,24 @@ def unpack(shards: Path, out: Path, nj: int) -> None:
     from imlkd.corpora.shards import unpack_shards
 
     unpack_shards(shards, out, nj, click.echo)
+
+
+@corpus.command("folders")
+@click.argument("layout", type=click.Choice(["cnceleb", "librispeech", "libritts", "vctk", "folders"]))
+@click.argument("source", type=PATH)
+@click.argument("out", type=PATH)
+@click.option("--test-speakers", type=PATH, help="Whom to test on, one a line (default: those of the test folders).")
+@click.option("--trials", multiple=True, type=PATH, help="A list over the test speakers; may be repeated.")
+@click.option("--drawn", default=10000, show_default=True, type=click.IntRange(2), help="Pairs drawn without a list.")
+def speaker_folders(
+    layout: str, source: Path, out: Path, test_speakers: Path | None, trials: tuple[Path, ...], drawn: int
+) -> None:
+    """Write the corpus of this LAYOUT at SOURCE as a training and a test set below OUT.
+
+    The layout `folders` is <speaker>/<utterance> with anything above it.
+    """
+    from imlkd.corpora.speaker_folders import LAYOUTS, prepare_folders
+    from imlkd.corpora.speaker_overlap import read_speakers
+
+    tested = read_speakers(test_speakers) if test_speakers is not None else ()
+    prepare_folders(LAYOUTS[layout], source, out, tested, trials, drawn, click.echo)

@@ -9,6 +9,9 @@ from typing import Any, TypeVar
 
 import click
 
+from imlkd.cli.exchange import from_kaldi, from_lhotse, to_kaldi, to_lhotse, to_shar
+from imlkd.cli.parts import combine, fix, relocate, speed, split, subset
+
 PATH = click.Path(path_type=Path)
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -46,6 +49,9 @@ def _audio_options(command: F) -> F:
 def data() -> None:
     """Prepare, check and convert corpora."""
 
+
+for _command in (from_kaldi, to_kaldi, from_lhotse, to_lhotse, to_shar, fix, subset, split, combine, relocate, speed):
+    data.add_command(_command)
 
 @data.command()
 @_paths("--train", "DIR", "Kaldi data directory to train on.")
@@ -100,50 +106,16 @@ def prepare(
 def check(
     dirs: tuple[Path, ...], decode: bool, sample_rate: int, allow_pipes: bool, nj: int, bad_list: Path | None
 ) -> None:
-    """Check tables and audio of the data directories DIRS, and that their ids mean the same."""
+    """Check tables and audio of DIRS (data directories or Lhotse cuts), and that their ids mean the same."""
     from imlkd.corpora.check import check_corpus
-    from imlkd.corpora.kaldi_dir import read_data_dir
     from imlkd.corpora.overlap import check_shared_ids
+    from imlkd.corpora.prepare import load_set
 
-    sets = [read_data_dir(path) for path in dirs]
+    sets = [load_set(path, click.echo).data for path in dirs]
     check_shared_ids(sets)
     check_corpus(sets, sample_rate, allow_pipes, decode, nj, bad_list)
     for one in sets:
         click.echo(f"{one.path}: {len(one.utt2spk)} utterances in {len(one.wav)} recordings are good")
-
-
-@data.command("to-cuts")
-@click.argument("pairs", metavar="DATA_DIR CUTS [DATA_DIR CUTS]...", nargs=-1, required=True, type=PATH)
-@click.option("--allow-pipes", is_flag=True, help="Run the commands that wav.scp holds.")
-def to_cuts(pairs: tuple[Path, ...], allow_pipes: bool) -> None:
-    """Write the utterances of each DATA_DIR as Lhotse cuts to the CUTS behind it (.jsonl.gz)."""
-    from imlkd.corpora.cuts import to_cuts as convert
-    from imlkd.corpora.cuts import write_cuts
-    from imlkd.corpora.kaldi_dir import read_data_dir
-
-    if len(pairs) % 2:
-        raise click.UsageError(f"{pairs[-1]}: name a file for the cuts behind each data directory")
-    for data_dir, cuts in zip(pairs[::2], pairs[1::2], strict=True):
-        converted = convert(read_data_dir(data_dir), allow_pipes)
-        write_cuts(converted, cuts)
-        click.echo(f"{cuts}: {len(converted)} cuts")
-
-
-@data.command("from-cuts")
-@click.argument("cuts", type=PATH)
-@click.argument("data_dir", type=PATH)
-def from_cuts(cuts: Path, data_dir: Path) -> None:
-    """Write Lhotse cuts (.jsonl.gz) as the new Kaldi data directory DATA_DIR."""
-    from imlkd.corpora.cuts import from_cuts as convert
-    from imlkd.corpora.cuts import read_cuts
-    from imlkd.corpora.kaldi_dir import write_data_dir
-    from imlkd.errors import UserError
-
-    if data_dir.exists():
-        raise UserError(f"{data_dir}: is there already: remove it, or choose another name")
-    converted = convert(read_cuts(cuts), cuts, click.echo)
-    write_data_dir(converted, data_dir)
-    click.echo(f"{data_dir}: {len(converted.utt2spk)} utterances")
 
 
 @data.command("hash")

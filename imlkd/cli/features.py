@@ -17,10 +17,11 @@ PATH = click.Path(path_type=Path)
 @click.option("--progress", type=PATH, help="File to count in (default: a bar).")
 @click.option("--allow-pipes", is_flag=True, help="Run the commands that wav.scp holds.")
 @click.option("--save-config", type=PATH, help="Write the resolved configuration there and do nothing else.")
+@click.option("--print-vad-scp", is_flag=True, help="Print the files of marks that are configured and do nothing else.")
 @click.option("--print-sample-rate", is_flag=True, help="Print the configured rate (Hz) and do nothing else.")
 def features(
     data_dir: Path, out: Path, config: Path | None, job: int, progress: Path | None, allow_pipes: bool,
-    save_config: Path | None, print_sample_rate: bool,
+    save_config: Path | None, print_vad_scp: bool, print_sample_rate: bool,
 ) -> None:
     """Compute log-mel features and speech activity of DATA_DIR into OUT (feats.JOB.ark, vad.JOB.ark, their scp)."""
     from imlkd.config import load_config
@@ -30,6 +31,9 @@ def features(
     settings = load_config(FeaturesConfig, config)
     if print_sample_rate:
         click.echo(settings.fbank.sample_rate)
+        return
+    if print_vad_scp:
+        click.echo(settings.vad_scp if settings.detector == "given" else "")
         return
     if save_config is not None:
         save(settings, save_config)

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from imlkd.corpora import remainder
 from imlkd.corpora.check import Recording
-from imlkd.corpora.cuts import SEGMENT, custom_fields
+from imlkd.corpora.cuts import custom_fields, segment_field
 from imlkd.corpora.kaldi_dir import DataDir
 from imlkd.files import atomic_open
 
@@ -21,12 +22,14 @@ _LEVEL = 3  # of gzip: half the time of 6 for 4 % more bytes
 
 
 def cut_lines(data: DataDir, recordings: Mapping[str, Recording]) -> Iterator[dict[str, Any]]:
-    """One dictionary an utterance, equal to ``cut.to_dict()`` of ``build_cuts``, in the order of ``utt2spk``.
+    """One dictionary an utterance, equal to ``cut.to_dict()`` of ``build_cuts``, in the same order.
 
     Segments must have passed the check: they end inside their recordings.
     """
     gender, text, language = data.spk2gender or {}, data.extra.get("text", {}), data.extra.get("utt2lang", {})
-    for utterance, speaker in data.utt2spk.items():
+    rest = data.extra.get(remainder.TABLE, {})
+    for utterance in remainder.in_order(data.utt2spk, rest) if rest else data.utt2spk:
+        speaker = data.utt2spk[utterance]
         recording = recordings[data.recording(utterance)]
         rate, samples = recording.info.sample_rate, recording.info.samples
         first, end = 0, samples
@@ -47,8 +50,11 @@ def cut_lines(data: DataDir, recordings: Mapping[str, Recording]) -> Iterator[di
         }  # fmt: skip
         if data.segments is not None:
             segment = data.segments[utterance]
-            line["custom"] = {SEGMENT: f"{segment.start} {segment.end}"}
+            custom = segment_field(data, utterance, segment, rate, samples)
+            line |= {"custom": custom} if custom else {}
         line["type"] = "MonoCut"
+        if utterance in rest:
+            line = remainder.restored(line, remainder.read_remainder(rest[utterance], data.table(remainder.TABLE)))
         yield line
 
 

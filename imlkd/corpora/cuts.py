@@ -8,6 +8,7 @@
 | segments                  | cut start and duration, whole samples; the times as written in custom ``kaldi_segment`` |
 | utt2NAME, spk2NAME        | supervision custom ``NAME``, ``spk2NAME``          |
 | wav.scp                   | recording id and source (file, or command of a pipe) |
+| utt2lhotse                | all that has no place in the others (``imlkd.corpora.remainder``) |
 
 Recordings are built from exact sample counts: Lhotse's own importer floors durations to 1 ms.
 """
@@ -26,6 +27,7 @@ from decimal import InvalidOperation
 from pathlib import Path
 from typing import Any
 
+from imlkd.corpora import remainder
 from imlkd.corpora.audio import AudioInfo, Source, probe, resolve_sources
 from imlkd.corpora.kaldi_dir import (
     CARRIED,
@@ -47,7 +49,9 @@ _GENDERS = {"m": "m", "male": "m", "f": "f", "female": "f"}
 
 
 def to_cuts(data: DataDir, allow_pipes: bool = False) -> list[Any]:
-    """Cuts of all utterances, in C order of their ids; lengths come from the audio headers.
+    """Cuts of all utterances, in C order of their ids or in that of the manifest that they come from.
+
+    Lengths come from the audio headers.
 
     :raises UserError: see ``resolve_sources`` and ``probe``; for a segment that begins behind the end of its recording.
     """
@@ -58,7 +62,20 @@ def to_cuts(data: DataDir, allow_pipes: bool = False) -> list[Any]:
 def build_cuts(data: DataDir, recordings: Mapping[str, tuple[Source, AudioInfo]]) -> list[Any]:
     """``to_cuts`` for audio whose headers are known already."""
     built = {key: build_recording(source, info) for key, (source, info) in recordings.items()}
-    return [_build_cut(data, utterance, built[data.recording(utterance)]) for utterance in data.utt2spk]
+    rest = data.extra.get(remainder.TABLE, {})
+    return [
+        _restored(_build_cut(data, utterance, built[data.recording(utterance)]), rest.get(utterance), data)
+        for utterance in remainder.in_order(data.utt2spk, rest)
+    ]
+
+
+def _restored(cut: Any, rest: str | None, data: DataDir) -> Any:
+    from lhotse.serialization import deserialize_item
+
+    if rest is None:
+        return cut
+    found = remainder.read_remainder(rest, f"{data.table(remainder.TABLE)}: {cut.id}")
+    return deserialize_item(remainder.restored(cut.to_dict(), found))
 
 
 def build_recording(source: Source, info: AudioInfo) -> Any:
@@ -82,7 +99,7 @@ def _build_cut(data: DataDir, utterance: str, recording: Any) -> Any:
     if data.segments is not None:
         segment = data.segments[utterance]
         first, end = segment.bounds(rate, recording.num_samples)
-        custom = {SEGMENT: f"{segment.start} {segment.end}"}
+        custom = segment_field(data, utterance, segment, rate, recording.num_samples)
         if not first < end <= recording.num_samples:
             length = seconds_text(recording.num_samples, rate)
             raise UserError(
@@ -105,12 +122,23 @@ def _build_cut(data: DataDir, utterance: str, recording: Any) -> Any:
     return MonoCut(utterance, first / rate, (end - first) / rate, 0, [supervision], recording=recording, custom=custom)
 
 
+def segment_field(data: DataDir, utterance: str, segment: Segment, rate: int, samples: int) -> dict[str, str] | None:
+    """The cut's field with the times as written, where whole samples alone would not give them back.
+
+    A segment that is a whole recording of the same id has it too: it tells that there is a table of segments.
+    """
+    first, end = segment.bounds(rate, samples)
+    usual = (seconds_text(first, rate), seconds_text(end, rate))
+    is_whole = utterance == segment.recording and (first, end) == (0, samples)
+    return {SEGMENT: f"{segment.start} {segment.end}"} if is_whole or (segment.start, segment.end) != usual else None
+
+
 def custom_fields(data: DataDir, utterance: str, speaker: str) -> dict[str, str]:
     """What ``utt2*`` and ``spk2*`` tables say of an utterance, by the name of the custom field."""
     custom: dict[str, str] = {}
     for name, table in data.extra.items():
         key, wanted = (name, speaker) if name.startswith("spk2") else (name.removeprefix("utt2"), utterance)
-        if name not in ("text", "utt2lang") and wanted in table:
+        if name not in ("text", "utt2lang", remainder.TABLE) and wanted in table:
             custom[key] = table[wanted]
     return custom
 
@@ -137,7 +165,7 @@ def read_cuts(path: Path | str) -> list[Any]:
     from lhotse.serialization import deserialize_item
 
     path, cuts = Path(path), []
-    for number, line in _manifest_lines(path):
+    for number, line in manifest_lines(path):
         try:
             cut = deserialize_item(json.loads(line))
         except Exception as error:  # Lhotse raises whatever its constructors meet
@@ -151,7 +179,8 @@ def read_cuts(path: Path | str) -> list[Any]:
     return cuts
 
 
-def _manifest_lines(path: Path) -> Iterator[tuple[int, str]]:
+def manifest_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Number and text of each line of a manifest; UserError for one that is gone, damaged or cut off."""
     if not path.is_file():
         raise UserError(f"{path}: no such file: give a cut manifest (.jsonl.gz)")
     opened: Callable[..., Any] = gzip.open if path.suffix == ".gz" else open
@@ -168,7 +197,7 @@ def from_cuts(cuts: Iterable[Any], path: Path | str, say: Callable[[str], object
     """Tables of the cuts' utterances; the utterance id is the cut's id, the order becomes Kaldi's.
 
     Without ``segments`` when each cut is a whole recording of the same id. Custom fields of cut and supervision that
-    are text or numbers become ``utt2NAME``; others have no place in a table.
+    are text or numbers become ``utt2NAME``; what has no place in a table is kept in ``utt2lhotse``.
 
     :param path: where the cuts come from, for messages.
     :param say: receives one line on custom fields that have no place in a table.
@@ -204,11 +233,26 @@ def from_cuts(cuts: Iterable[Any], path: Path | str, say: Callable[[str], object
             _put(extra.setdefault(name, {}), key, value, where, name)
     if left_out and say:
         fields = ", ".join(f"{name} ({count} cuts)" for name, count in sorted(left_out.items()))
-        say(f"{source}: custom fields that fit no Kaldi table are left out: {fields}")
+        say(f"{source}: custom fields that fit no Kaldi table are kept in {remainder.TABLE}: {fields}")
     data = _data_dir(source, tables, None if whole else segments, extra)
     data = _drop_partial(data, say)
     check_data_dir(data)
-    return data
+    return _with_remainders(data, ordered)
+
+
+def _with_remainders(data: DataDir, ordered: Mapping[str, Any]) -> DataDir:
+    """``data`` with the table of what the others do not give back; ``ordered``: cuts as their manifest has them."""
+    table: dict[str, str] = {}
+    is_sorted = list(ordered) == data.utterances
+    for place, (utterance, cut) in enumerate(ordered.items()):
+        rest = remainder.remainder_of(cut.to_dict(), _build_cut(data, utterance, cut.recording).to_dict())
+        if not is_sorted:
+            rest[remainder.ORDER] = place
+        if rest:
+            table[utterance] = remainder.write_remainder(rest)
+    if not table:
+        return data
+    return replace(data, extra={**data.extra, remainder.TABLE: {key: table[key] for key in sort_ids(table)}})
 
 
 def _by_id(cuts: Iterable[Any], source: Path) -> dict[str, Any]:
@@ -295,13 +339,13 @@ def _extra_values(cut: Any, supervision: Any) -> tuple[dict[str, str], list[str]
     values: dict[str, str] = {}
     homeless: list[str] = []
     if supervision.text is not None:
-        values["text"] = " ".join(supervision.text.split())
+        values["text"] = remainder.table_text(supervision.text)
     if supervision.language:
         values["utt2lang"] = supervision.language
     for key, value in {**(cut.custom or {}), **(supervision.custom or {})}.items():
         table = key if key.startswith("spk2") else f"utt2{key}"
-        text = " ".join(str(value).split()) if isinstance(value, str | int | float) else ""
-        if text and CARRIED.fullmatch(table) and table not in (*OWN_TABLES, *values):
+        text = remainder.table_text(value) if isinstance(value, str | int | float) else ""
+        if text and CARRIED.fullmatch(table) and table not in (*OWN_TABLES, remainder.TABLE, *values):
             values[table] = text
         elif key != SEGMENT:
             homeless.append(key)

@@ -6,6 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
+from imlkd.corpora import remainder
 from imlkd.corpora.audio import Source, resolve_sources, run_pipe
 from imlkd.corpora.kaldi_dir import DataDir, read_data_dir
 from imlkd.errors import UserError
@@ -29,7 +30,7 @@ def data_hash(path: Path | str, allow_pipes: bool = False) -> str:
         "utt2spk": data.utt2spk,
         "spk2gender": data.spk2gender,
         "segments": {key: [s.recording, s.start, s.end] for key, s in (data.segments or {}).items()},
-        **data.extra,
+        **{name: table for name, table in data.extra.items() if name != remainder.TABLE},  # it holds paths
     }
     return hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from imlkd.features.activity import ActivityConfig, Segmenter, speech_frames
+from imlkd.config import chosen, text
+from imlkd.features.activity import ActivityConfig, Segmenter
+from imlkd.features.detectors import DETECTORS, SileroConfig, build_detector
 from imlkd.features.fbank import FbankConfig, LogMel
 from imlkd.files import make_dir
 from imlkd.kaldi_io import ArkWriter, write_table
@@ -18,6 +20,9 @@ class FeaturesConfig:
 
     fbank: FbankConfig = field(default_factory=FbankConfig)
     activity: ActivityConfig = field(default_factory=ActivityConfig)
+    detector: str = chosen("energy", DETECTORS, help="of speech: Kaldi's energy rule, Silero's network, marks given")
+    silero: SileroConfig = field(default_factory=SileroConfig)
+    vad_scp: str = text("", help="for detector given: vad.scp files, separated by commas, that cover all utterances")
 
 
 def extract_features(
@@ -37,6 +42,9 @@ def extract_features(
 
     reader = SpeechReader(data_dir, config.fbank.sample_rate, allow_pipes)
     frontend = LogMel(config.fbank)
+    detect = build_detector(
+        config.detector, config.activity, config.silero, config.vad_scp, config.fbank.sample_rate, segmenter
+    )
     names = reader.names
     num_frames: dict[str, str] = {}
     make_dir(out)
@@ -46,9 +54,10 @@ def extract_features(
         ArkWriter(out / f"vad.{job}.ark", out / f"vad.{job}.scp") as vad,
     ):
         for name in names:
-            frames = frontend.with_energy(reader.utterance(name))
+            waveform = reader.utterance(name)
+            frames = frontend.with_energy(waveform)
             feats.write(name, frames[:, 1:].numpy())
-            vad.write(name, speech_frames(frames[:, 0].numpy(), config.activity, segmenter))
+            vad.write(name, detect(name, waveform, frames[:, 0].numpy()))
             num_frames[name] = str(len(frames))
             counted.update()
     write_table(out / f"utt2num_frames.{job}", num_frames)

@@ -31,6 +31,10 @@ class SpeechReader:
             self._last = (name, torch.from_numpy(self._audio.read(name)))
         return self._last[1]
 
+    def part(self, name: str, first: int, count: int) -> Tensor:
+        """Samples ``first`` to ``first + count`` of an utterance, or to its end; only they are decoded."""
+        return torch.from_numpy(self._audio.read(name, first, count))
+
     def segment(self, segment: Segment) -> Tensor:
         """Exactly ``frames`` frames' worth of samples; behind the utterance's end zeros, half a frame at most."""
         return cut_out(self.utterance(segment.utterance), segment, self.sample_rate)

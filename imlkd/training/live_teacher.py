@@ -53,7 +53,8 @@ def last_stages(teacher: LiveTeacher, pool: SegmentPool, seed: int, count: int) 
     common = durations[numbers.argmax()]
     own = np.array([i for i, segment in enumerate(pool.segments) if segment.frames == common])
     chosen = np.random.default_rng(seed).permutation(own)[:count]
-    parts = [teacher.answer(pool.crops(chosen[i : i + ROWS])).stages[-1] for i in range(0, len(chosen), ROWS)]
+    rows = [chosen[i : i + ROWS] for i in range(0, len(chosen), ROWS)]
+    parts = [teacher.answer(pool.clean_crops(own, pool.crops(own))).stages[-1] for own in rows]
     return torch.cat(parts).float()
 
 

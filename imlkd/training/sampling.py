@@ -12,6 +12,7 @@ from torch import Tensor
 
 from imlkd.errors import UserError
 from imlkd.features.segments import Segment
+from imlkd.training.frames import LazyFrames
 
 Indices = npt.NDArray[np.int64]
 
@@ -20,12 +21,12 @@ Indices = npt.NDArray[np.int64]
 class SegmentPool:
     """Features in memory and the segments that training may draw.
 
-    :param frames: (total frames, F), utterances one after the other.
+    :param frames: (total frames, F), utterances one after the other; or what reads them when they are asked for.
     :param offsets: first row of each utterance.
     :param labels: class of each utterance.
     """
 
-    frames: Tensor
+    frames: Tensor | LazyFrames
     offsets: dict[str, int]
     labels: dict[str, int]
     segments: Sequence[Segment]
@@ -41,8 +42,16 @@ class SegmentPool:
 
     def crops(self, chosen: Indices) -> Tensor:
         """(B, T, F) of segments of one duration."""
-        rows = self._starts[chosen][:, None] + np.arange(self._frames[chosen[0]])[None, :]
-        return self.frames[torch.from_numpy(rows)]
+        return self.frames[self._rows(chosen)]
+
+    def clean_crops(self, chosen: Indices, crops: Tensor) -> Tensor:
+        """What a teacher hears: ``crops``, or where these are augmented, the same ones clean."""
+        if isinstance(self.frames, LazyFrames) and self.frames.is_augmented:
+            return self.frames.clean(self._rows(chosen))
+        return crops
+
+    def _rows(self, chosen: Indices) -> Tensor:
+        return torch.from_numpy(self._starts[chosen][:, None] + np.arange(self._frames[chosen[0]])[None, :])
 
     def classes(self, chosen: Indices) -> Tensor:
         """(B,) class indexes."""
@@ -53,6 +62,8 @@ class SegmentPool:
 
         A duration that one utterance alone has drawn waits for another epoch: batch statistics need two segments.
         """
+        if isinstance(self.frames, LazyFrames):
+            self.frames.epoch = epoch
         generator = np.random.default_rng([seed, epoch])
         drawn = np.concatenate([self._one_of_each(generator) for _ in range(crops)])
         batches: list[Indices] = []

@@ -18,6 +18,7 @@ from imlkd.distillation.integrated_inputs import GateConfig, soft_gate
 from imlkd.distillation.method import Method
 from imlkd.distillation.objective import Objective, build_method
 from imlkd.errors import UserError
+from imlkd.features.augment import AugmentConfig
 from imlkd.features.extract import FeaturesConfig
 from imlkd.features.fbank import FbankConfig, LogMel
 from imlkd.features.segments import Segment
@@ -25,6 +26,7 @@ from imlkd.files import make_dir
 from imlkd.kaldi_io import FloatArray, read_scp_arrays
 from imlkd.models.networks import CONFIGS, NetworkSettings, name_of
 from imlkd.models.store import WEIGHTS
+from imlkd.training.frames import FramesConfig
 from imlkd.training.gates import IntegratedInputs, check_relevance_name, has_integrated, is_cached
 from imlkd.training.live_teacher import LiveTeacher, last_stages, prepare_method, with_adapters
 from imlkd.training.pool import load_pool, speakers_of
@@ -45,6 +47,8 @@ class StudentConfig:
     head: str = chosen("own", ("own", "teacher"), help="class weights: learned, or the teacher's, frozen")
 
     gate: GateConfig = field(default_factory=GateConfig)
+    frames: FramesConfig = field(default_factory=FramesConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
     views: int = chosen(1, (1, 2), help="2: methods of one view get a masked one beside it, at equal student passes")
 
     def __post_init__(self) -> None:
@@ -102,7 +106,7 @@ class TeacherTargets:
         if self.embeddings is not None:
             batch.teacher_embedding = self.embeddings[rows]
         if self.teacher is not None:
-            batch.teacher_output = self.teacher.answer(batch.features)
+            batch.teacher_output = self.teacher.answer(pool.clean_crops(chosen, batch.features))
         return batch
 
     def _integrate(self, batch: DistillationBatch, chosen: Indices) -> None:
@@ -151,7 +155,7 @@ def train_student(
     classes = speakers_of(data_dir)
     segments = training_segments(targets_dir)
     fbank = load_config(FeaturesConfig, data_dir / "features.yaml").fbank
-    pool = load_pool(data_dir, segments, classes)
+    pool = load_pool(data_dir, segments, classes, config.frames, config.augment)
     with torch.random.fork_rng(devices=[]):  # a teacher that is built draws numbers, and must not move the student's
         inputs = _inputs(config.gate, method, targets_dir, segments, teacher, data_dir, fbank)
     targets = TeacherTargets(targets_dir, segments, method, config.training.scale, inputs, config.gate)

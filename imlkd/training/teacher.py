@@ -10,6 +10,7 @@ from torch import Tensor
 from imlkd.config import chosen, load_config, save_config, variant
 from imlkd.distillation.batch import DistillationBatch
 from imlkd.distillation.objective import Objective, build_method
+from imlkd.features.augment import AugmentConfig
 from imlkd.features.extract import FeaturesConfig
 from imlkd.features.fbank import FbankConfig
 from imlkd.features.segments import SegmentsConfig
@@ -18,6 +19,7 @@ from imlkd.models.fbank_model import FbankModel
 from imlkd.models.networks import CONFIGS, NetworkSettings, build_network, name_of
 from imlkd.models.speaker_model import CosineHead
 from imlkd.models.store import save_model
+from imlkd.training.frames import FramesConfig
 from imlkd.training.pool import grid_of, load_pool, speakers_of
 from imlkd.training.sampling import Indices
 from imlkd.training.trainer import Trainer, TrainingConfig, prepare_torch
@@ -30,6 +32,8 @@ class TeacherConfig:
     network: NetworkSettings = variant(CONFIGS, by="model")
     training: TrainingConfig = field(default_factory=TrainingConfig)
     segments: SegmentsConfig = field(default_factory=SegmentsConfig)
+    frames: FramesConfig = field(default_factory=FramesConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
     model: str = chosen("tdnn", tuple(CONFIGS), help="the network whose keys `network` holds")
 
     def __post_init__(self) -> None:
@@ -45,7 +49,7 @@ def train_teacher(
     save_config(config, folder / "config.yaml")
     classes = speakers_of(data_dir)
     fbank = load_config(FeaturesConfig, data_dir / "features.yaml").fbank
-    pool = load_pool(data_dir, grid_of(data_dir, config.segments), classes)
+    pool = load_pool(data_dir, grid_of(data_dir, config.segments), classes, config.frames, config.augment)
     model = build_model(config.network, fbank, classes, pool.frames.mean(0))
     objective = Objective(build_method("none", None), config.training.margin, config.training.scale)
 

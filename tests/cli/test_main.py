@@ -140,7 +140,7 @@ def test_an_interrupt_is_130_and_one_line(tmp_path: Path, number: signal.Signals
 
 
 @pytest.mark.parametrize(
-    "arguments", [["model", "embed", "a", "b", "c"], ["data", "to-cuts", "a", "b"], ["model", "check", "."]]
+    "arguments", [["model", "embed", "a", "b", "c"], ["data", "to-lhotse", "a", "b"], ["model", "check", "."]]
 )
 def test_a_package_that_lacks_is_named(arguments: list[str]) -> None:
     hide = f"import sys; sys.modules.update(dict.fromkeys({sorted(HEAVY)!r})); from imlkd.cli.main import run; run()"

@@ -173,10 +173,10 @@ def test_a_list_of_all_bad_utterances(bench: Bench) -> None:
 def test_other_commands(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     cuts, back = bench.root / "cuts.jsonl.gz", bench.root / "back"
     assert bench.call("data", "check", bench.train, bench.test) == (0, [])
-    assert bench.call("data", "to-cuts", bench.train, cuts) == (0, [])
-    assert bench.call("data", "from-cuts", cuts, back) == (0, [])
+    assert bench.call("data", "to-lhotse", bench.train, cuts) == (0, [])
+    assert bench.call("data", "from-lhotse", cuts, back) == (0, [])
     assert (back / "segments").read_bytes() == (bench.train / "segments").read_bytes()
-    status, lines = bench.call("data", "from-cuts", cuts, back)
+    status, lines = bench.call("data", "from-lhotse", cuts, back)
     assert status == 1 and lines == [f"imlkd: error: {back}: is there already: remove it, or choose another name"]
     with capsys.disabled():
         hashes = subprocess.run(

@@ -181,9 +181,11 @@ def test_users_cuts(audio: list[Path]) -> None:
     assert list(data.utt2spk) == ["s-1", "s-2"]
     assert data.segments == {name: Segment("s-rec", "0.010", "0.260") for name in ("s-1", "s-2")}
     assert data.spk2gender == {"s": "m"}
+    rest = data.extra.pop("utt2lhotse")
     assert data.extra == {"utt2snr": {"s-1": "12.5", "s-2": "12.5"}, "spk2age": {"s": "30"}}
+    assert json.loads(rest["s-2"])["custom"] == {"snr": 12.5, "rooms": ["a"], "spk": "x"}
     assert said == [
-        "c.jsonl.gz: custom fields that fit no Kaldi table are left out: rooms (2 cuts), spk (2 cuts)",
+        "c.jsonl.gz: custom fields that fit no Kaldi table are kept in utt2lhotse: rooms (2 cuts), spk (2 cuts)",
         "c.jsonl.gz: utt2lang is known for 1 of 2 ids: the table is left out",
     ]
 

@@ -105,14 +105,15 @@ def test_a_set_at_its_place_keeps_its_files(train: Path, test: Path, tmp_path: P
 def test_cuts_instead_of_directories(train: Path, test: Path, tmp_path: Path) -> None:
     cuts = to_cuts(read_data_dir(train))
     for number, cut in enumerate(cuts):
-        cut.custom["snr"] = [number, {"deep": 1}]
+        cut.custom = {**(cut.custom or {}), "snr": [number, {"deep": 1}]}
     write_cuts(reversed(cuts), tmp_path / "mine.jsonl.gz")
     write_cuts(to_cuts(read_data_dir(test)), tmp_path / "b" / "held_out.jsonl.gz")
     out, said = tmp_path / "data", []
     prepare_corpus(
         tmp_path / "mine.jsonl.gz", [tmp_path / "b" / "held_out.jsonl.gz"], [test / "trials"], out, say=said.append
     )
-    assert said[0] == f"{tmp_path}/mine.jsonl.gz: custom fields that fit no Kaldi table are left out: snr (8 cuts)"
+    kept = "custom fields that fit no Kaldi table are kept in utt2lhotse: snr (8 cuts)"
+    assert said[0] == f"{tmp_path}/mine.jsonl.gz: {kept}"
     for name in ("wav.scp", "utt2spk", "spk2utt", "spk2gender", "segments"):
         assert (out / "mine" / name).read_bytes() == (train / name).read_bytes()
     assert sorted(os.listdir(out / "held_out")) == sorted(

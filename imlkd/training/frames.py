@@ -1,0 +1,191 @@
+"""Feature frames that are read when a batch needs them: from arks, Lhotse's storage, Shar, or computed from the audio.
+
+A ``FrameStore`` stands where the whole matrix of a corpus would: rows of all utterances one after the other. All four
+give the same numbers; they differ in what they hold in memory.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from imlkd.config import chosen, text
+from imlkd.corpora.selection import spread
+from imlkd.errors import UserError
+from imlkd.features.augment import AugmentConfig, Augmenter
+from imlkd.features.fbank import FRAMES_PER_SECOND, FbankConfig, LogMel
+from imlkd.features.speech import SpeechReader
+from imlkd.kaldi_io import read_array, read_table
+
+_MARGIN = 2  # frames read on both sides of a crop: a window of 25 ms reaches less than two hops beyond its frame
+_MEAN_OF = 500  # utterances that the mean frame is taken from
+
+
+@dataclass(frozen=True)
+class FramesConfig:
+    """Where training takes its feature frames from."""
+
+    source: str = chosen(
+        "memory", ("memory", "ark", "audio", "lhotse", "shar"),
+        help="feats.scp in memory; feats.scp from the disk; computed from the audio; Lhotse cuts with features; Shar",
+    )  # fmt: skip
+    path: str = text("", help="of the cuts (lhotse) or the folder (shar)")
+
+
+class FrameStore(Protocol):
+    """Frames of utterances, by name."""
+
+    def crop(self, utterance: str, start: int, frames: int) -> Tensor:
+        """(frames, F) of an utterance, from frame ``start`` on, unaugmented."""
+
+
+@dataclass
+class LazyFrames:
+    """A matrix of frames that is not there as a whole; what ``SegmentPool`` asks of a tensor it answers.
+
+    :param lengths: frames of each utterance, in the order of their rows.
+    :param epoch: what augmentation depends on; the pool sets it.
+    """
+
+    store: FrameStore
+    lengths: Mapping[str, int]
+    epoch: int = 0
+    offsets: dict[str, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._names = list(self.lengths)
+        self._starts = [0, *itertools.accumulate(self.lengths.values())]
+        self.offsets = dict(zip(self._names, self._starts, strict=False))
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        """(B, T) rows, consecutive in each line -> (B, T, F), augmented as they are in this epoch."""
+        return torch.stack([self._crop(int(line[0]), len(line), augmented=True) for line in rows])
+
+    def clean(self, rows: Tensor) -> Tensor:
+        """The same crops, (B, T, F), unaugmented."""
+        return torch.stack([self._crop(int(line[0]), len(line), augmented=False) for line in rows])
+
+    @property
+    def is_augmented(self) -> bool:
+        """Whether crops differ from clean ones."""
+        return isinstance(self.store, AudioFrames) and self.store.augmenter is not None
+
+    def mean(self, dim: int) -> Tensor:
+        """The mean frame (F,), unaugmented, of all utterances or of 500 spread evenly."""
+        names = spread(self._names, _MEAN_OF)
+        total = torch.stack([self.store.crop(name, 0, self.lengths[name]).double().sum(dim) for name in names]).sum(0)
+        return (total / sum(self.lengths[name] for name in names)).float()
+
+    def _crop(self, row: int, frames: int, augmented: bool) -> Tensor:
+        index = bisect.bisect_right(self._starts, row) - 1
+        name, start = self._names[index], row - self._starts[index]
+        if augmented and isinstance(self.store, AudioFrames):
+            return self.store.crop_of_epoch(name, start, frames, self.epoch)
+        return self.store.crop(name, start, frames)
+
+
+class ArkFrames:
+    """``feats.scp``, an array read at a time."""
+
+    def __init__(self, places: Mapping[str, str]) -> None:
+        self.places = places
+
+    def crop(self, utterance: str, start: int, frames: int) -> Tensor:
+        """(frames, F)."""
+        return torch.from_numpy(read_array(f"{self.places[utterance]}[{start}:{start + frames - 1}]"))
+
+
+class ArrayFrames:
+    """Matrices that a function brings, by utterance."""
+
+    def __init__(self, load: Callable[[str], Any]) -> None:
+        self.load = load
+
+    def crop(self, utterance: str, start: int, frames: int) -> Tensor:
+        """(frames, F)."""
+        return torch.from_numpy(np.asarray(self.load(utterance)[start : start + frames], dtype=np.float32))
+
+
+class AudioFrames:
+    """Computed from the audio by the front-end of ``features.yaml``, only around the frames that are asked for.
+
+    :param augmenter: what is done to the audio, and to the frames, of a crop; None: nothing.
+    """
+
+    def __init__(self, reader: SpeechReader, fbank: FbankConfig, augmenter: Augmenter | None = None) -> None:
+        self.reader, self.frontend, self.augmenter = reader, LogMel(fbank), augmenter
+        self._hop = fbank.sample_rate // FRAMES_PER_SECOND
+
+    def crop(self, utterance: str, start: int, frames: int) -> Tensor:
+        """(frames, F), as clean as the audio."""
+        waveform, skipped = self._around(utterance, start, frames)
+        return self.frontend(waveform)[skipped : skipped + frames]
+
+    def crop_of_epoch(self, utterance: str, start: int, frames: int, epoch: int) -> Tensor:
+        """(frames, F), augmented as this crop is in this epoch."""
+        if self.augmenter is None:
+            return self.crop(utterance, start, frames)
+        name = f"{utterance}-{frames:04d}-{start:05d}"
+        waveform, skipped = self._around(utterance, start, frames)
+        heard = self.augmenter.augmented(waveform, name, epoch)
+        return self.augmenter.masked(self.frontend(heard)[skipped : skipped + frames], name, epoch)
+
+    def _around(self, utterance: str, start: int, frames: int) -> tuple[Tensor, int]:
+        """Samples of the crop and a margin on both sides, and how many frames that margin has in front."""
+        first = max(0, start - _MARGIN)
+        count = (start + frames + _MARGIN - first) * self._hop
+        return self.reader.part(utterance, first * self._hop, count), start - first
+
+
+def lhotse_frames(path: Path) -> ArrayFrames:
+    """Features of a manifest of cuts (``cut.load_features``), read when they are needed.
+
+    :raises UserError: for a cut without features.
+    """
+    from imlkd.corpora.cuts import read_cuts
+
+    cuts = {cut.id: cut for cut in read_cuts(path)}
+    without = [name for name, cut in cuts.items() if not cut.has_features]
+    if without:
+        raise UserError(f"{path}: {len(without)} cuts have no features (first: {without[0]}): compute them, or audio")
+    return ArrayFrames(lambda name: cuts[name].load_features())
+
+
+def shar_frames(folder: Path) -> ArrayFrames:
+    """Features of a Lhotse Shar, which is read once from beginning to end, and kept.
+
+    :raises UserError: when it is none, or has no field ``features``.
+    """
+    from lhotse import CutSet
+
+    if not list(folder.glob("features.*.tar")):
+        raise UserError(f"{folder}: no Shar with features: `imlkd data to-shar` writes them for a set with feats.scp")
+    arrays = {cut.id: cut.load_features() for cut in CutSet.from_shar(in_dir=folder)}
+    return ArrayFrames(arrays.__getitem__)
+
+
+def frame_store(
+    config: FramesConfig, data_dir: Path, fbank: FbankConfig, augment: AugmentConfig | None = None
+) -> FrameStore:
+    """The store that a configuration asks for; augmentation needs the audio.
+
+    :raises UserError: when augmentation is on and the source is not audio, or a path lacks.
+    """
+    if augment is not None and augment.is_on and config.source != "audio":
+        raise UserError(f"augment: changes what is heard, so frames.source has to be audio, not {config.source}")
+    if config.source == "audio":
+        augmenter = Augmenter(augment, fbank.sample_rate) if augment is not None and augment.is_on else None
+        return AudioFrames(SpeechReader(data_dir, fbank.sample_rate), fbank, augmenter)
+    if config.source in ("lhotse", "shar"):
+        if not config.path:
+            raise UserError(f"frames.source: {config.source}: needs frames.path: set it")
+        return (lhotse_frames if config.source == "lhotse" else shar_frames)(Path(config.path))
+    return ArkFrames(read_table(data_dir / "feats.scp", fields=2))
