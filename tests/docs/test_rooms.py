@@ -10,8 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ORDER = [
-    "cli", "doctor", "reporting", "export", "training", "distillation", "attribution", "runtime", "scoring", "models", "features",
-    "corpora",
+    "cli", "doctor", "study", "reporting", "export", "training", "distillation", "attribution", "runtime", "scoring",
+    "models", "features", "corpora",
 ]  # fmt: skip
 GROUND = ["recipe", "done", "progress", "config", "kaldi_io", "files", "errors"]
 LEVEL = {name: level for level, name in enumerate(ORDER)} | dict.fromkeys(GROUND, len(ORDER))

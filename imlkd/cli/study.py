@@ -1,0 +1,85 @@
+"""`imlkd study`: many trainings side by side, and what can be said of their differences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+PATH = click.Path(path_type=Path)
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _places(command: F) -> F:
+    options = [
+        click.option("--data", type=PATH, required=True, help="Kaldi data directory of all training speakers."),
+        click.option("--work", type=PATH, default="study", show_default=True, help="What can be made again."),
+        click.option("--results", type=PATH, required=True, help="Folds, records and tables, to be kept."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.group()
+def study() -> None:
+    """Compare methods over folds and seeds."""
+
+
+@study.command()
+@click.argument("file", type=PATH)
+@_places
+@click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Trainings at a time, a core each.")
+def run(file: Path, data: Path, work: Path, results: Path, jobs: int) -> None:
+    """Make the folds and every run of FILE (YAML) that is missing, then the table."""
+    from imlkd.study.execute import Places, execute, missing_runs
+    from imlkd.study.folds import write_folds
+    from imlkd.study.plan import read_study, runs_of
+
+    config, places = read_study(file), Places(file, data, work, results)
+    for line in write_folds(data, results, config.folds, config.targets, config.nontargets, config.split_seed):
+        click.echo(line)
+    click.echo(f"{file}: {len(missing_runs(config, places))} of {len(runs_of(config, file))} runs are missing")
+    execute(config, places, jobs)
+    _write(file, results)
+
+
+@study.command()
+@click.argument("file", type=PATH)
+@_places
+@click.option("--run", "name", required=True, help="Its name: ROW.STUDENT.fFOLD.sSEED.")
+def one(file: Path, data: Path, work: Path, results: Path, name: str) -> None:
+    """Make one run of FILE, whose fold is prepared."""
+    from imlkd.errors import UserError
+    from imlkd.study.execute import Places, run_one
+    from imlkd.study.plan import read_study, runs_of
+
+    config = read_study(file)
+    found = [run for run in runs_of(config, file) if run.name == name]
+    if not found:
+        raise UserError(f"{file}: has no run {name}: they are called ROW.STUDENT.fFOLD.sSEED")
+    run_one(config, Places(file, data, work, results), found[0])
+
+
+@study.command()
+@click.argument("file", type=PATH)
+@click.option("--results", type=PATH, required=True, help="Folder that `imlkd study run` wrote.")
+def table(file: Path, results: Path) -> None:
+    """Write RESULTS.md and results.json from the records that are there, and print the former."""
+    click.echo(_write(file, results))
+
+
+def _write(file: Path, results: Path) -> str:
+    import json
+
+    from imlkd.files import atomic_write_text
+    from imlkd.study.plan import read_study
+    from imlkd.study.table import as_json, markdown
+
+    config = read_study(file)
+    text = markdown(config, file, results)
+    atomic_write_text(results / "RESULTS.md", text)
+    atomic_write_text(results / "results.json", json.dumps(as_json(config, file, results), indent=1) + "\n")
+    return text

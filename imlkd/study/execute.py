@@ -1,0 +1,192 @@
+"""Runs of a study: each fold's data, teacher and targets by run.sh, each student by the scripts of stage 4.
+
+Everything goes through the recipe's own stages and their done markers, so that a study that was killed goes on where it
+was, and what it trains is what the recipe trains.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+from imlkd.config import load_config, save_config
+from imlkd.corpora.kaldi_dir import read_data_dir
+from imlkd.distillation.objective import METHODS, combined_config
+from imlkd.errors import UserError
+from imlkd.files import make_dir, sha256_file
+from imlkd.progress import Progress
+from imlkd.study.folds import read_fold, write_part
+from imlkd.study.measure import conditions_of
+from imlkd.study.plan import Run, StudyConfig, runs_of
+from imlkd.study.record import Record, packed
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a study reads and writes.
+
+    :param file: its YAML; ``data``: the training set; ``work``: what can be made again; ``results``: what is kept.
+    """
+
+    file: Path
+    data: Path
+    work: Path
+    results: Path
+
+    @property
+    def records(self) -> Path:
+        return self.results / "runs"
+
+    def fold(self, number: int) -> Path:
+        return self.work / f"fold{number}"
+
+    def teacher(self, number: int, name: str) -> Path:
+        return self.fold(number) / "exp" / ("kaldi_teacher" if name == "own" else name)
+
+
+def prepare_fold(config: StudyConfig, places: Places, number: int, nj: int) -> None:
+    """Data directories, teacher and targets of a fold, by run.sh's stages 0 to 3.
+
+    :raises UserError: when a stage fails, naming its log.
+    """
+    folder, fold = places.fold(number), read_fold(places.results, number)
+    make_dir(folder)
+    data, speakers = read_data_dir(places.data), set(fold.speaker.values())
+    held, own = folder / "held", folder / "train"
+    write_part(data, speakers, held)
+    write_part(data, set(data.spk2utt) - speakers, own)
+    shutil.copyfile(places.results / f"fold.{number}.trials", held / "trials")
+    _call(
+        [
+            "./run.sh", "--corpus", "kaldi", "--train", own, "--test", held, "--trials", held / "trials",
+            "--teacher", config.teacher, "--methods", "none", "--conf", config.conf, "--data", folder / "data",
+            "--exp", folder / "exp", "--stage", 0, "--stop-stage", 3, "--nj", nj,
+        ],
+        folder / "log" / "run.log",
+    )  # fmt: skip
+
+
+def missing_runs(config: StudyConfig, places: Places) -> list[Run]:
+    """Runs without a record, or whose record is of other settings or another list."""
+    return [run for run in runs_of(config, places.file) if not _is_done(run, places)]
+
+
+def _is_done(run: Run, places: Places) -> bool:
+    path = places.records / f"{run.name}.json"
+    if not path.is_file():
+        return False
+    record = Record.read(path)
+    return record.settings == run.settings() and record.trials == _hash(places, run.fold)
+
+
+def _hash(places: Places, fold: int) -> str:
+    return sha256_file(places.results / f"fold.{fold}.trials")
+
+
+def execute(config: StudyConfig, places: Places, jobs: int) -> int:
+    """Make every missing run, ``jobs`` at a time; returns how many were made.
+
+    :raises UserError: for the first that failed, after those that were under way have ended.
+    """
+    waiting = missing_runs(config, places)
+    for number in sorted({run.fold for run in waiting}):
+        prepare_fold(config, places, number, jobs)
+        if not (places.records / f"teacher.f{number}.json").is_file():
+            record_teacher(config, places, number)
+    with Progress("study", len(waiting)) as counted, ThreadPoolExecutor(jobs) as pool:
+        futures = [pool.submit(_run_apart, places, run) for run in waiting]
+        for future in as_completed(futures):
+            if error := future.exception():
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise error
+            counted.update(1, future.result())
+    return len(waiting)
+
+
+def _run_apart(places: Places, run: Run) -> str:
+    """A run in a process of its own, with one thread."""
+    command = [
+        "utils/imlkd", "study", "one", places.file, "--data", places.data, "--work", places.work, "--results",
+        places.results, "--run", run.name,
+    ]  # fmt: skip
+    _call(command, places.work / "log" / f"{run.name}.log")
+    return run.name
+
+
+def run_one(config: StudyConfig, places: Places, run: Run) -> Record:
+    """Train, score and record one run."""
+    folder = places.fold(run.fold)
+    targets = places.teacher(run.fold, config.teacher) / "targets_train"
+    prefix = folder / "students" / run.name
+    conf = _conf_of(config, run, folder / "conf" / run.name)
+    settings = [*run.student.settings, *run.row.student_set, f"training.seed={run.seed}", "training.threads=1"]
+    _call(
+        [
+            "local/distil.sh", "--nj", 1, "--conf", conf, "--set", " ".join(settings), run.row.method,
+            folder / "data" / "train", targets, prefix,
+        ],
+        places.work / "log" / f"{run.name}.distil.log",
+    )  # fmt: skip
+    model = prefix.with_name(f"{prefix.name}_{run.row.method}")
+    record = _recorded(config, places, model, run.fold, run.row.label, run.student.label, run.seed, run.settings())
+    record.write(places.records / f"{run.name}.json")
+    return record
+
+
+def record_teacher(config: StudyConfig, places: Places, number: int) -> Record:
+    """Score and record a fold's teacher."""
+    model = places.teacher(number, config.teacher)
+    record = _recorded(config, places, model, number, "teacher", config.teacher, 0, config.teacher)
+    record.write(places.records / f"teacher.f{number}.json")
+    return record
+
+
+def _recorded(
+    config: StudyConfig, places: Places, model: Path, number: int, row: str, student: str, seed: int, settings: str
+) -> Record:
+    from imlkd.models.size import count_parameters
+    from imlkd.models.store import load_model
+    from imlkd.study.measure import scores_of
+
+    fold = read_fold(places.results, number)
+    scores = scores_of(model, places.fold(number) / "data" / "held", fold, config.cuts)
+    assert list(scores) == conditions_of(config.cuts)
+    seconds = model / "log" / "seconds"
+    return Record(
+        places.file.stem, row, student, number, seed, settings, _hash(places, number), _git(),
+        count_parameters(load_model(model)), round(float(seconds.read_text()) / 60, 3) if seconds.is_file() else 0.0,
+        {name: packed(values) for name, values in scores.items()},
+    )  # fmt: skip
+
+
+def _conf_of(config: StudyConfig, run: Run, folder: Path) -> Path:
+    """The study's configurations with the run's settings of its method."""
+    shutil.copytree(config.conf, folder, dirs_exist_ok=True)
+    names = run.row.method.split("+")
+    cls = METHODS[names[0]][1] if len(names) == 1 else combined_config(names)
+    own = folder / f"{run.row.method}.yaml"
+    save_config(load_config(cls, own if own.is_file() else None, run.row.method_set), own)
+    return folder
+
+
+def _git() -> str:
+    done = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
+def _call(command: Sequence[object], log: Path) -> None:
+    """Run a script of the recipe; what it prints goes to ``log``."""
+    make_dir(log.parent)
+    with open(log, "w", encoding="utf-8") as stream:
+        done = subprocess.run(
+            [str(word) for word in command], stdout=stream, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+            env=os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}, check=False,
+        )  # fmt: skip
+    if done.returncode:
+        lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+        raise UserError(f"{command[0]} failed (see {log}): {lines[-1] if lines else 'it said nothing'}")

@@ -1,0 +1,134 @@
+"""A study as Markdown and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from imlkd.study.analysis import ALL, RECORDINGS, Analysis, Cell, Paired, gap_closed
+from imlkd.study.folds import read_fold
+from imlkd.study.measure import FULL, conditions_of
+from imlkd.study.plan import StudyConfig, rows_of, runs_of, students_of
+from imlkd.study.record import Record, read_records
+
+MEAN = "mean"
+
+
+def analyses(config: StudyConfig, path: Path, results: Path) -> dict[str, Analysis]:
+    """By student; records of other settings or of runs that the study no longer has are left out."""
+    folds = [read_fold(results, number) for number in range(1, config.folds + 1)]
+    wanted = {run.name: run.settings() for run in runs_of(config, path)}
+    kept = [one for one in read_records(results / "runs") if one.row == "teacher" or _belongs(one, wanted)]
+    return {one.label: Analysis.of(folds, kept, one.label, config.draws) for one in students_of(config, path)}
+
+
+def _belongs(record: Record, wanted: dict[str, str]) -> bool:
+    name = f"{record.row}.{record.student}.f{record.fold}.s{record.seed}"
+    return wanted.get(name) == record.settings
+
+
+def markdown(config: StudyConfig, path: Path, results: Path) -> str:
+    """All tables of a study, with how much of it has run."""
+    found = analyses(config, path, results)
+    records = {record.row: record for record in read_records(results / "runs")}
+    runs, done = runs_of(config, path), 0
+    for analysis in found.values():
+        done += sum(len(own) for seeds in analysis.records.values() for own in seeds.values())
+    lines = [f"# Study {path.stem}", ""]
+    lines += [f"{min(done, len(runs))} of {len(runs)} runs whose folds are complete; {config.folds} folds."]
+    for student, analysis in found.items():
+        order = ["teacher", *(row.label for row in rows_of(config, path))]
+        present = [row for row in order if row in analysis.records]
+        lines += ["", f"## Student {student}", ""]
+        if not present:
+            lines.append("Nothing has run on every fold yet.")
+            continue
+        lines += [*_rates(config, analysis, present, records), ""]
+        for condition in conditions_of(config.cuts):
+            lines += [*_differences(config, analysis, condition), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _rates(
+    config: StudyConfig, analysis: Analysis, rows: list[str], records: dict[str, Record]
+) -> Iterator[str]:
+    corpora = analysis.corpora()
+    columns: list[tuple[str, tuple[str, str, str]]] = [(FULL, (FULL, MEAN, ALL))]
+    columns += [(name, (FULL, name, ALL)) for name in corpora]
+    columns += [(f"{kind} recording", (FULL, MEAN, kind)) for kind in RECORDINGS]
+    columns += [(condition, (condition, MEAN, ALL)) for condition in conditions_of(config.cuts)[1:]]
+    yield "EER in percent: mean over folds and seeds, ± deviation over seeds; without a corpus, the mean over all."
+    yield ""
+    head = ["row", "seeds", *(name for name, _ in columns), "minDCF(0.01)", "gap closed", "parameters", "minutes"]
+    yield f"| {' | '.join(head)} |"
+    yield "|" + "---|" * len(head)
+    best = {row: analysis.cell(row, FULL, MEAN) for row in rows}
+    for row in rows:
+        cells = [_cell(analysis.cell(row, *place)) for _, place in columns]
+        cost = analysis.cell(row, FULL, MEAN, measure=1)
+        record = records[row]
+        yield (
+            f"| {row} | {len(analysis.records[row])} | {' | '.join(cells)} | {f'{cost.mean:.3f}' if cost else ''}"
+            f" | {_gap(best, row, config.baseline)} | {record.parameters / 1000:.0f} k | {record.minutes:.1f} |"
+        )
+
+
+def _cell(cell: Cell | None) -> str:
+    if cell is None:
+        return ""
+    return f"{100 * cell.mean:.2f}" + (f" ± {100 * cell.spread:.2f}" if cell.spread is not None else "")
+
+
+def _gap(best: dict[str, Cell | None], row: str, baseline: str) -> str:
+    base, own, teacher = best.get(baseline), best[row], best.get("teacher")
+    if row in (baseline, "teacher") or base is None or own is None or teacher is None:
+        return ""
+    share = gap_closed(base.mean, own.mean, teacher.mean)
+    return "no gap" if share is None else f"{100 * share:.0f} %"
+
+
+def _differences(config: StudyConfig, analysis: Analysis, condition: str) -> Iterator[str]:
+    found = analysis.compare(config.reference, condition)
+    if not found:
+        return
+    yield (
+        f"{config.reference} less each row, relative EER, {condition}: 95 % interval over speakers and seeds, p after"
+        " Holm; what is detectable with 80 % power."
+    )
+    yield ""
+    yield "| row | difference | interval | p (Holm) | detectable |"
+    yield "|---|---|---|---|---|"
+    for one in found:
+        yield (
+            f"| {one.row} | {100 * one.relative:+.1f} % | {100 * one.interval.low:+.1f} % to"
+            f" {100 * one.interval.high:+.1f} % | {one.p_holm:.3f} | {100 * one.detectable:.1f} % |"
+        )
+
+
+def as_json(config: StudyConfig, path: Path, results: Path) -> dict[str, Any]:
+    """The same as plain values: by student, ``rates`` of each row and condition, and ``differences`` by condition."""
+    return {
+        student: {
+            "rates": {
+                row: {
+                    condition: {"mean": cell.mean, "seeds": cell.values}
+                    for condition in conditions_of(config.cuts)
+                    if (cell := analysis.cell(row, condition, MEAN))
+                }
+                for row in analysis.records
+            },
+            "differences": {
+                condition: [_plain(one) for one in analysis.compare(config.reference, condition)]
+                for condition in conditions_of(config.cuts)
+            },
+        }
+        for student, analysis in analyses(config, path, results).items()
+    }
+
+
+def _plain(one: Paired) -> dict[str, Any]:
+    return {
+        "row": one.row, "relative": one.relative, "low": one.interval.low, "high": one.interval.high, "p": one.p,
+        "p_holm": one.p_holm, "detectable": one.detectable,
+    }  # fmt: skip

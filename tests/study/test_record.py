@@ -1,0 +1,36 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imlkd.errors import UserError
+from imlkd.study.record import Record, packed, read_records, unpacked
+
+RECORD = Record("s", "kd", "tiny", 1, 2, "abc", "hash", "git", 1000, 1.5, {"full": packed(np.array([0.25, -0.5]))})
+
+
+@given(st.lists(st.floats(-1.0, 1.0), max_size=50))
+def test_scores_survive_to_half_a_step(values: list[float]) -> None:
+    np.testing.assert_allclose(unpacked(packed(np.array(values))), values, atol=2.0**-15)
+
+
+def test_written_and_read(tmp_path: Path) -> None:
+    RECORD.write(tmp_path / "kd.tiny.f1.s2.json")
+    (read,) = read_records(tmp_path)
+    assert read == RECORD
+    np.testing.assert_array_equal(read.score("full"), [0.25, -0.5])
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"study": "s"}'])
+def test_no_record(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(UserError, match="x.json: not a record of a run: remove it"):
+        read_records(tmp_path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3.0])
+def test_no_cosines(value: float) -> None:
+    with pytest.raises(ValueError, match="scores are no cosines"):
+        packed(np.array([value]))
