@@ -15,10 +15,10 @@ import numpy.typing as npt
 
 from imlkd.attribution.faithfulness import Measured
 from imlkd.attribution.perturbation import FRACTIONS, MODES
-from imlkd.scoring.evaluate import speaker_trials
 from imlkd.scoring.intervals import Interval, draw_rates, percentile_interval
 from imlkd.scoring.metrics import Floats, Integers, eer
 from imlkd.scoring.resampling import SpeakerTrials, draw_speakers
+from imlkd.scoring.speakers import speaker_trials
 
 HIGHER_IS_SURER = {"top1": True, "top5": True, "cosine": True, "target_cosine": True, "eer": False}
 

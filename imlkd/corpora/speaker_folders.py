@@ -20,7 +20,8 @@ from imlkd.corpora.folders import install, locked, staging
 from imlkd.corpora.kaldi_dir import DataDir, group_by_speaker, write_tables
 from imlkd.corpora.recognise import hint
 from imlkd.corpora.sets import RecipeSets, write_sets
-from imlkd.corpora.trials import Trials, join_check, read_trials, write_trials
+from imlkd.corpora.trial_join import join_check
+from imlkd.corpora.trials import Trials, read_trials, write_trials
 from imlkd.errors import UserError
 from imlkd.kaldi_io import read_lines, sort_ids
 

@@ -10,15 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from imlkd.corpora.trials import Trials, join_check, read_trials
+from imlkd.corpora.trial_join import join_check
+from imlkd.corpora.trials import Trials, read_trials
 from imlkd.errors import UserError
 from imlkd.export.measure import Cost, embed, open_session
 from imlkd.features.speech import SpeechReader
 from imlkd.kaldi_io import FloatArray
 from imlkd.scoring.compare import Difference, compare_systems
 from imlkd.scoring.cosine import cosine_scores
-from imlkd.scoring.evaluate import Choices, Evaluation, measure, read_speakers, speaker_trials
+from imlkd.scoring.evaluate import Choices, Evaluation, measure
 from imlkd.scoring.metrics import Floats
+from imlkd.scoring.speakers import read_speakers, speaker_trials
 
 REFERENCE = "fp32"
 

@@ -11,9 +11,9 @@ from imlkd.attribution.faithfulness import Measured
 from imlkd.attribution.perturbation import FRACTIONS, MODES
 from imlkd.corpora.trials import Trials
 from imlkd.scoring.compare import compare
-from imlkd.scoring.evaluate import speaker_trials
 from imlkd.scoring.metrics import eer
 from imlkd.scoring.resampling import draw_speakers
+from imlkd.scoring.speakers import speaker_trials
 
 SPEAKERS, ORDERS, Q = 8, ("relevance", "energy", "random"), len(FRACTIONS)
 UTT2SPK = {f"s{s}-u{u}": f"s{s}" for s in range(SPEAKERS) for u in range(3)}

@@ -101,9 +101,8 @@ def test_a_compiled_gradient_is_the_same() -> None:
     x, rows = features_of(model, 60).float()[None].repeat(4, 1, 1), (torch.full((4,), 60), torch.tensor([0, 1, 2, 0]))
     plain, compiled = (TeacherFunction(model, TargetCosine(), compiled=c) for c in (False, True))
     compiled.compile_for(x.shape)
-    torch.testing.assert_close(
-        compiled.gradient(x.clone(), *rows, half=False), plain.gradient(x.clone(), *rows, half=False)  # values and gradients
-    )
+    found, expected = (one.gradient(x.clone(), *rows, half=False) for one in (compiled, plain))
+    torch.testing.assert_close(found, expected)  # values and gradients
 
 
 def test_without_a_compiler_the_engine_works(monkeypatch: pytest.MonkeyPatch) -> None:

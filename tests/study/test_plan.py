@@ -57,7 +57,7 @@ def test_settings_tell_runs_of_one_name_apart(tmp_path: Path) -> None:
         ("main: [kd, dkd]\n", "{}: main: dkd is no row: the rows are none, kd, imlkd"),
         ("rows: [none, imlkd soft]\n", "{}: rows: 'imlkd soft': 'soft' is no KEY=VALUE"),
         ("rows: [none, ' = kd', imlkd]\n", "{}: rows: '': a label has small letters, digits, and . _"),
-        ("rows: [none, 'imlkd = imlkd method.weigth_batch=1']\n", "override 'weigth_batch=1': unknown key weigth_batch"),
+        ("rows: [none, 'imlkd = imlkd method.weigth_batch=1']\n", "override 'weigth_batch=1': unknown key weigth"),
         ("fold: 3\n", "{}:1: unknown key fold: did you mean folds?"),
     ],
 )
