@@ -51,6 +51,8 @@ class K2Lane:
         return self._ask("posteriors", batch)
 
     def _ask(self, what: str, batch: Batch) -> list[Any]:
+        if not len(batch.segments):
+            return []
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None and stdout is not None
         try:

@@ -158,6 +158,11 @@ def test_windows_of_one_utterance_in_one_call(backend: Backend) -> None:
         np.testing.assert_allclose(mask, NUMPY.posteriors(alone)[0], atol=1e-5)
 
 
+def test_no_window_is_no_answer(backend: Backend) -> None:
+    batch = batch_of([], Graph(1, 1))
+    assert backend.best(batch) == [] and backend.posteriors(batch) == []
+
+
 def test_by_hand(backend: Backend) -> None:
     """A click of one frame pays for three; where they lie is a tie: the earlier wins. Two clicks share a segment."""
     click = np.full(12, -1.0)
