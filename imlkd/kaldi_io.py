@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import mmap
 import os
 import re
 import struct
@@ -210,8 +211,52 @@ def _part_of(array: npt.NDArray[Any], part: str | None) -> npt.NDArray[Any]:
 
 
 def read_scp_arrays(scp: Path | str) -> dict[str, FloatArray]:
-    """Read every array of a scp into memory, in the order of the file."""
-    return {key: read_array(value) for key, value in read_table(scp, fields=2).items()}
+    """Read every array of a scp into memory, in the order of the file; an ark that many lie in is opened once."""
+    with _OpenArks() as arks:
+        return {key: arks.read(value) for key, value in read_table(scp, fields=2).items()}
+
+
+class _OpenArks:
+    """Plain float vectors and matrices out of arks that stay mapped; all else goes through ``read_array``."""
+
+    def __enter__(self) -> _OpenArks:
+        self._maps: dict[str, mmap.mmap | None] = {}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for mapped in self._maps.values():
+            if mapped is not None:
+                mapped.close()
+
+    def read(self, rxfilename: str) -> FloatArray:
+        """See ``read_array``."""
+        path, _, offset = rxfilename.rpartition(":")
+        mapped = self._mapped(path) if offset.isdecimal() else None
+        found = None if mapped is None else _plain_floats(mapped, int(offset))
+        return read_array(rxfilename) if found is None else found
+
+    def _mapped(self, path: str) -> mmap.mmap | None:
+        if path not in self._maps:
+            self._maps[path] = None
+            with contextlib.suppress(OSError, ValueError), open(path, "rb") as stream:  # read_array says what is wrong
+                self._maps[path] = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        return self._maps[path]
+
+
+def _plain_floats(content: mmap.mmap, offset: int) -> FloatArray | None:
+    """The float vector or matrix at ``offset``; None when it is something else, or not all of it is there."""
+    head = content[offset : offset + 15]
+    sizes: tuple[int, ...]
+    if head[:6] == b"\0BFV \4" and len(head) >= 10:
+        sizes, start = struct.unpack_from("<i", head, 6), offset + 10
+    elif head[:5] == b"\0BFM " and len(head) == 15 and head[5:6] == head[10:11] == b"\4":
+        sizes, start = (*struct.unpack_from("<i", head, 6), *struct.unpack_from("<i", head, 11)), offset + 15
+    else:
+        return None
+    count = math.prod(sizes)
+    if min(sizes) < 0 or start + 4 * count > len(content):
+        return None
+    return np.frombuffer(content[start : start + 4 * count], "<f4").reshape(sizes).astype(np.float32)
 
 
 def join_scps(parts: list[Path], joined: Path | str) -> int:
