@@ -34,7 +34,7 @@ def train_teacher(data_dir: Path, out: Path, config: Path | None, progress: Path
     from imlkd.training.teacher import train_teacher as train
 
     settings = load_config(TeacherConfig, config)
-    train(data_dir, settings, out, DoneMarker(out / ".done").begun_digest(), progress)
+    train(data_dir, settings, out, DoneMarker(out / ".done").begun_inputs(without=[str(config)]), progress)
 
 
 @model.command("import-teacher")
@@ -135,7 +135,9 @@ def distil(
         check_gate_name(gate)
         settings = replace(settings, gate=replace(settings.gate, kind=gate))
     built = method_of(method, method_config, out, [])
-    train_student(data_dir, targets, settings, built, out, DoneMarker(out / ".done").begun_digest(), progress, teacher)
+    compared_by_key = [str(config), str(method_config), "--set"]
+    inputs = DoneMarker(out / ".done").begun_inputs(without=compared_by_key)
+    train_student(data_dir, targets, settings, built, out, inputs, progress, teacher)
 
 
 @model.command()

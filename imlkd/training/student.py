@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from imlkd.attribution.origin import check_origin, training_segments
+from imlkd.attribution.origin import NAME, Origin, check_origin, training_segments
 from imlkd.config import chosen, load_config, save_config, variant
 from imlkd.distillation.batch import DistillationBatch
 from imlkd.distillation.combined import TwoViews
@@ -24,13 +26,15 @@ from imlkd.files import make_dir
 from imlkd.kaldi_io import FloatArray, read_scp_arrays
 from imlkd.models.networks import CONFIGS, NetworkSettings, name_of
 from imlkd.models.store import WEIGHTS
+from imlkd.training.config import TrainingConfig
 from imlkd.training.gates import IntegratedInputs, check_relevance_name, has_integrated, is_cached
+from imlkd.training.identity import Identity, settings_of
 from imlkd.training.live_teacher import LiveTeacher, prepare_method
 from imlkd.training.pool import load_pool, speakers_of
 from imlkd.training.sampling import Indices, SegmentPool
 from imlkd.training.start import follow_teacher
 from imlkd.training.teacher import build_model, finish
-from imlkd.training.trainer import Trainer, TrainingConfig, prepare_torch
+from imlkd.training.trainer import Trainer, prepare_torch
 
 
 @dataclass(frozen=True)
@@ -135,12 +139,13 @@ def train_student(
     config: StudentConfig,
     method: Method,
     folder: Path,
-    made_from: str,
+    made_from: Mapping[str, str],
     progress: Path | None = None,
     teacher: Path | None = None,
 ) -> None:
     """Distil a student and leave it in ``folder``, with its configuration and minutes.
 
+    :param made_from: digests of what the training depends on beside its configuration, by name.
     :param teacher: whose answers the targets have to be; None: the model whose folder they lie in, if any.
     """
     prepare_torch(config.training.threads, config.training.seed)
@@ -158,6 +163,7 @@ def train_student(
     follow_teacher(model, config.start, config.head, targets_dir)
     if method.needs.teacher_stages:
         targets.teacher = LiveTeacher(targets_dir.parent, fbank)
+    settings = settings_of(config) | _settings_of_method(method)
     if config.views == 2:
         method = TwoViews(method)
     prepare_method(method, model, targets.teacher, targets.embedding_dim, pool.crops(np.arange(1)))
@@ -166,8 +172,20 @@ def train_student(
     def with_targets(chosen: Indices) -> DistillationBatch:
         return targets.batch(pool, chosen)
 
-    trainer = Trainer(config.training, model, objective, pool, with_targets, folder, made_from, progress)
+    identity = Identity(_with_teacher(made_from, targets_dir), settings)
+    trainer = Trainer(config.training, model, objective, pool, with_targets, folder, identity, progress)
     finish(model, folder, trainer.run())
+
+
+def _settings_of_method(method: Method) -> dict[str, Any]:
+    config = getattr(method, "config", None)
+    return {} if config is None else settings_of(config, "method.")
+
+
+def _with_teacher(made_from: Mapping[str, str], targets_dir: Path) -> dict[str, str]:
+    """The inputs, and the teacher whose answers the targets are, where stage 3 has noted it."""
+    known = load_config(Origin, targets_dir / NAME).teacher if (targets_dir / NAME).is_file() else ""
+    return {**made_from, **({"the teacher": known} if known else {})}
 
 
 def _inputs(

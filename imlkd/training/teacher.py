@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,9 +19,11 @@ from imlkd.models.fbank_model import FbankModel
 from imlkd.models.networks import CONFIGS, NetworkSettings, build_network, name_of
 from imlkd.models.speaker_model import CosineHead
 from imlkd.models.store import save_model
+from imlkd.training.config import TrainingConfig
+from imlkd.training.identity import Identity, settings_of
 from imlkd.training.pool import grid_of, load_pool, speakers_of
 from imlkd.training.sampling import Indices
-from imlkd.training.trainer import Trainer, TrainingConfig, prepare_torch
+from imlkd.training.trainer import Trainer, prepare_torch
 
 
 @dataclass(frozen=True)
@@ -37,9 +40,12 @@ class TeacherConfig:
 
 
 def train_teacher(
-    data_dir: Path, config: TeacherConfig, folder: Path, made_from: str, progress: Path | None = None
+    data_dir: Path, config: TeacherConfig, folder: Path, made_from: Mapping[str, str], progress: Path | None = None
 ) -> None:
-    """Train on every speaker of ``data_dir`` and leave the model, its configuration and its minutes in ``folder``."""
+    """Train on every speaker of ``data_dir`` and leave the model, its configuration and its minutes in ``folder``.
+
+    :param made_from: digests of what the training depends on beside its configuration, by name.
+    """
     prepare_torch(config.training.threads, config.training.seed)
     make_dir(folder)
     save_config(config, folder / "config.yaml")
@@ -52,7 +58,8 @@ def train_teacher(
     def labels_only(chosen: Indices) -> DistillationBatch:
         return DistillationBatch(pool.crops(chosen), pool.classes(chosen))
 
-    trainer = Trainer(config.training, model, objective, pool, labels_only, folder, made_from, progress)
+    identity = Identity(made_from, settings_of(config))
+    trainer = Trainer(config.training, model, objective, pool, labels_only, folder, identity, progress)
     finish(model, folder, trainer.run())
 
 

@@ -43,7 +43,7 @@ def made(toy_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     """Teacher and targets."""
     folder = tmp_path_factory.mktemp("exp")
     teacher, targets = folder / "teacher", folder / "teacher/targets_toy"
-    train_teacher(toy_corpus, TEACHER, teacher, "x", folder / "progress")
+    train_teacher(toy_corpus, TEACHER, teacher, {}, folder / "progress")
     write_segments(targets / "segments", grid_of(toy_corpus, RELEVANCE.segments))
     save_config(RELEVANCE, targets / "config.yaml")
     DoneMarker(targets / ".done").begin({"x": "1"})
@@ -69,7 +69,7 @@ def test_a_student_by_each_method(made: tuple[Path, Path], toy_corpus: Path, tmp
     models = []
     for folder in (tmp_path / "a", tmp_path / "b"):
         method = method_of(name, None, folder, [])
-        train_student(toy_corpus, made[1], STUDENT, method, folder, "x", tmp_path / "progress")
+        train_student(toy_corpus, made[1], STUDENT, method, folder, {}, tmp_path / "progress")
         models.append(load_model(folder))
         assert load_config(StudentConfig, folder / "config.yaml") == STUDENT
         assert (folder / "method.yaml").is_file() is (name != "none")
@@ -83,7 +83,7 @@ def test_a_student_that_starts_as_its_teacher_and_keeps_its_head(
 ) -> None:
     config = StudentConfig(TEACHER.network, TRAINING, start="teacher", head="teacher")
     method = method_of("kd", None, tmp_path, [])
-    train_student(toy_corpus, made[1], config, method, tmp_path, "x", tmp_path / "progress")
+    train_student(toy_corpus, made[1], config, method, tmp_path, {}, tmp_path / "progress")
     teacher, student = load_model(made[0]).state_dict(), load_model(tmp_path).state_dict()
     assert torch.equal(teacher["head.weight"], student["head.weight"])
     assert not torch.equal(teacher["first.0.weight"], student["first.0.weight"])
@@ -99,7 +99,7 @@ def test_a_student_of_another_network(made: tuple[Path, Path], toy_corpus: Path,
     }
     overrides = [f"model={name}", *small[name], "training.epochs=1", "training.batch=4", "training.threads=1"]
     config = load_config(StudentConfig, None, overrides)
-    train_student(toy_corpus, made[1], config, method_of("kd", None, tmp_path, []), tmp_path, "x", tmp_path / "p")
+    train_student(toy_corpus, made[1], config, method_of("kd", None, tmp_path, []), tmp_path, {}, tmp_path / "p")
     assert load_config(StudentConfig, tmp_path / "config.yaml") == config
     model = load_model(tmp_path)
     assert type(model).__name__.lower() == name and model.head is not None
@@ -107,12 +107,12 @@ def test_a_student_of_another_network(made: tuple[Path, Path], toy_corpus: Path,
 
 def test_two_views(made: tuple[Path, Path], toy_corpus: Path, tmp_path: Path) -> None:
     config = dataclasses.replace(STUDENT, views=2)
-    train_student(toy_corpus, made[1], config, build_method("kd"), tmp_path / "two", "x", tmp_path / "progress")
-    train_student(toy_corpus, made[1], STUDENT, build_method("kd"), tmp_path / "one", "x", tmp_path / "progress")
+    train_student(toy_corpus, made[1], config, build_method("kd"), tmp_path / "two", {}, tmp_path / "progress")
+    train_student(toy_corpus, made[1], STUDENT, build_method("kd"), tmp_path / "one", {}, tmp_path / "progress")
     two, one = (load_model(tmp_path / name).state_dict() for name in ("two", "one"))
     assert any(not torch.equal(value, one[key]) for key, value in two.items())
     with pytest.raises(UserError, match="views: 2 is for methods of one view"):
-        train_student(toy_corpus, made[1], config, build_method("imlkd"), tmp_path / "x", "x", tmp_path / "progress")
+        train_student(toy_corpus, made[1], config, build_method("imlkd"), tmp_path / "x", {}, tmp_path / "progress")
 
 
 def test_stages_of_a_teacher_with_features_of_its_own(
@@ -125,17 +125,17 @@ def test_stages_of_a_teacher_with_features_of_its_own(
     (copied / "model.yaml").write_text(text.replace("low_freq: 20", "low_freq: 40"))
     with pytest.raises(UserError, match="this teacher hears features of its own.*imlkd methods"):
         targets = copied / made[1].name
-        train_student(toy_corpus, targets, STUDENT, build_method("at"), tmp_path / "x", "x", tmp_path / "progress")
+        train_student(toy_corpus, targets, STUDENT, build_method("at"), tmp_path / "x", {}, tmp_path / "progress")
     (copied / "model.yaml").unlink()
     with pytest.raises(UserError, match="holds no teacher, whose stages the method needs"):
-        train_student(toy_corpus, targets, STUDENT, build_method("at"), tmp_path / "x", "x", tmp_path / "progress")
+        train_student(toy_corpus, targets, STUDENT, build_method("at"), tmp_path / "x", {}, tmp_path / "progress")
 
 
 def test_methods_differ_in_the_method_only(made: tuple[Path, Path], toy_corpus: Path, tmp_path: Path) -> None:
     """A plain KD without weight is the student without a teacher: same start, same batches."""
     for name, overrides in (("none", []), ("kd", ["weight=0"]), ("imlkd", ["weight_input=0", "weight_integrated=0"])):
         method = method_of(name, None, tmp_path / name, overrides)
-        train_student(toy_corpus, made[1], STUDENT, method, tmp_path / name, "x", tmp_path / "progress")
+        train_student(toy_corpus, made[1], STUDENT, method, tmp_path / name, {}, tmp_path / "progress")
     expected = load_model(tmp_path / "none").state_dict()
     for name in ("kd", "imlkd"):
         for key, value in load_model(tmp_path / name).state_dict().items():
@@ -181,20 +181,20 @@ def test_targets_that_do_not_fit(made: tuple[Path, Path], toy_corpus: Path, tmp_
     with pytest.raises(
         UserError, match=r"cosines\.scp: lacks 1 segments \(first: s3-u3-0100-00001\): run stage 3 again"
     ):
-        train_student(toy_corpus, other, STUDENT, method, tmp_path / "student", "x", tmp_path / "progress")
+        train_student(toy_corpus, other, STUDENT, method, tmp_path / "student", {}, tmp_path / "progress")
     write_segments(other / "segments", read_segments(targets / "segments"))
     with ArkWriter(other / "cosines.ark", other / "cosines.scp") as writer:
         for name in read_table(targets / "cosines.scp"):
             writer.write(name, np.zeros(3))
     with pytest.raises(UserError, match="targets are over 3 speakers, the data has 4: run stage 3 again"):
-        train_student(toy_corpus, other, STUDENT, method, tmp_path / "student", "x", tmp_path / "progress")
+        train_student(toy_corpus, other, STUDENT, method, tmp_path / "student", {}, tmp_path / "progress")
     assert not (tmp_path / "student/final.pt").exists()
 
 
 def test_without_targets(toy_corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"segments: no such file"):
         method = build_method("kd", None)
-        train_student(toy_corpus, tmp_path / "gone", STUDENT, method, tmp_path / "out", "x", tmp_path / "progress")
+        train_student(toy_corpus, tmp_path / "gone", STUDENT, method, tmp_path / "out", {}, tmp_path / "progress")
 
 
 def test_training_data_of_one_utterance(toy_corpus: Path, tmp_path: Path) -> None:
@@ -203,4 +203,4 @@ def test_training_data_of_one_utterance(toy_corpus: Path, tmp_path: Path) -> Non
         write_table(tmp_path / "one" / name, {key: value})
     (tmp_path / "one/features.yaml").write_text((toy_corpus / "features.yaml").read_text())
     with pytest.raises(UserError, match="no two training segments of one duration: the data is too little"):
-        train_teacher(tmp_path / "one", TEACHER, tmp_path / "out", "x", tmp_path / "progress")
+        train_teacher(tmp_path / "one", TEACHER, tmp_path / "out", {}, tmp_path / "progress")

@@ -20,8 +20,11 @@ from imlkd.errors import UserError
 from imlkd.features.fbank import FbankConfig
 from imlkd.models.speaker_model import CosineHead
 from imlkd.models.tdnn import Tdnn, TdnnConfig
+from imlkd.training.checkpoint import CheckpointStore
+from imlkd.training.config import CheckpointsConfig, LoaderConfig, TrainingConfig
+from imlkd.training.identity import Identity, settings_of
 from imlkd.training.sampling import Indices, SegmentPool
-from imlkd.training.trainer import Trainer, TrainingConfig, prepare_torch
+from imlkd.training.trainer import Trainer, prepare_torch
 
 Make = Callable[..., SegmentPool]
 CONFIG = TrainingConfig(epochs=6, batch=2, learning_rate=0.01, threads=1, seed=3)
@@ -70,7 +73,8 @@ def trainer(
         return DistillationBatch(crops, labels, logits, 0.5 + 0.5 * torch.rand(crops.shape[:2]), logits)
 
     objective = Objective(method or NoTeacher(NoTeacherConfig()), config.margin, config.scale)
-    return Trainer(config, model, objective, pool, batch, folder, made_from, folder / "progress")
+    identity = Identity({"data": made_from}, settings_of(config, "training."))
+    return Trainer(config, model, objective, pool, batch, folder, identity, folder / "progress")
 
 
 def log(folder: Path) -> list[dict[str, float]]:

@@ -1,0 +1,52 @@
+"""The keys of a training, in sections by the part of the loop that reads them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from imlkd.config import bounded, chosen
+
+
+@dataclass(frozen=True)
+class CheckpointsConfig:
+    """When the full state is written, and what is kept of it."""
+
+    minutes: float = bounded(10.0, low=0.0, help="between checkpoints inside an epoch, 0: none there")
+    steps: int = bounded(0, low=0, help="the same in steps, 0: none")
+    last: int = bounded(2, low=1, help="newest checkpoints that are kept")
+    best: int = bounded(1, low=0, help="epochs whose weights are kept, by `dev` where it is measured, else by the loss")
+
+
+@dataclass(frozen=True)
+class LoaderConfig:
+    """Who makes the batches; the same batches whatever is chosen."""
+
+    workers: int = bounded(0, low=0, high=64, help="processes that make batches, 0: the training itself")
+    prefetch: int = bounded(4, low=1, high=64, help="batches a worker makes ahead")
+    timeout: float = bounded(300.0, low=1.0, help="seconds after which a worker counts as stuck")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a model is trained."""
+
+    epochs: int = bounded(30, low=1, high=100000, help="passes over the utterances")
+    batch: int = bounded(64, low=2, help="segments of 2 s a step; shorter ones come in larger batches")
+    crops: int = bounded(1, low=1, help="segments of each utterance an epoch")
+    learning_rate: float = bounded(3e-3, low=0.0, high=10.0, help="peak")
+    weight_decay: float = bounded(1e-4, low=0.0, high=10.0, help="AdamW's, not on norms and biases")
+    warm_up: float = bounded(0.15, low=0.0, high=0.9, help="share of the training over which the rate rises")
+    ramp: float = bounded(0.07, low=0.0, high=1.0, help="share of the training over which the method's terms rise")
+    margin: float = bounded(0.2, low=0.0, high=1.5, help="AAM, radians")
+    scale: float = bounded(30.0, low=1.0, high=1000.0, help="of the cosines")
+    clip: float = bounded(5.0, low=0.0, help="largest gradient norm")
+    seed: int = bounded(1, low=0, help="of weights and batches")
+    threads: int = bounded(0, low=0, help="of a training, 0: all cores")
+    final: str = chosen(
+        "last", ("last", "mean", "ema", "best"),
+        help="the weights that are left: of the last step, mean of the last epochs, moving average, mean of the best",
+    )  # fmt: skip
+    mean_epochs: int = bounded(5, low=1, help="epochs that `final: mean` takes")
+    ema_decay: float = bounded(0.999, low=0.0, high=1.0, help="of `final: ema`, a step")
+    checkpoints: CheckpointsConfig = field(default_factory=CheckpointsConfig)
+    loader: LoaderConfig = field(default_factory=LoaderConfig)
