@@ -42,6 +42,7 @@ class TrainingConfig:
     clip: float = bounded(5.0, low=0.0, help="largest gradient norm")
     seed: int = bounded(1, low=0, help="of weights and batches")
     threads: int = bounded(0, low=0, help="of a training, 0: all cores")
+    statistics: str = chosen("shared", ("shared", "own"), help="of several processes' batch norms: over all rows, own")
     final: str = chosen(
         "last", ("last", "mean", "ema", "best"),
         help="the weights that are left: of the last step, mean of the last epochs, moving average, mean of the best",

@@ -44,19 +44,22 @@ def gather_state(
     :param tools: what else has a ``state_dict``: the optimiser, the scaler.
     """
     course_state = vars(course) | {"position": list(vars(course.position).values())}
+    own = {"random": random_state(), "sums": course.sums}
     return {
         "identity": identity.plain(),
         "processes": processes.count,
         "course": course_state,
         "modules": {name: module.state_dict() for name, module in modules.items()},
         "tools": {name: tool.state_dict() for name, tool in tools.items()},
-        "random": processes.gathered(random_state()),
+        "own": processes.gathered(own),
     }
 
 
-def course_of(state: Mapping[str, Any]) -> Course:
+def course_of(state: Mapping[str, Any], processes: Processes) -> Course:
     """The loop's own part of a state."""
     values = dict(state["course"])
+    if state["processes"] == processes.count:
+        values["sums"] = state["own"][processes.rank]["sums"]
     values["position"] = Position(*values["position"])
     values["best"] = [(value, epoch) for value, epoch in values["best"]]
     return Course(**values)
@@ -78,7 +81,7 @@ def put_back(
     for name, tool in tools.items():
         tool.load_state_dict(state["tools"][name])
     if state["processes"] == processes.count:
-        restore_random_state(state["random"][processes.rank])
+        restore_random_state(state["own"][processes.rank]["random"])
         return ""
     torch.manual_seed(seed_of(seed, processes.rank, state["course"]["position"][2]))
     return (

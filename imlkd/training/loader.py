@@ -24,12 +24,13 @@ Made = tuple[Work, DistillationBatch]
 class Batches(Dataset[Made]):
     """Work -> its batch; what is drawn on the way depends on seed and place alone, not on who draws."""
 
-    def __init__(self, make: MakeBatch, seed: int) -> None:
-        self.make, self.seed = make, seed
+    def __init__(self, make: MakeBatch, seed: int, rank: int) -> None:
+        self.make, self.seed, self.rank = make, seed, rank
 
     def __getitem__(self, work: Work) -> Made:
+        place = (work.position.epoch, work.position.step, *([self.rank] if self.rank else []))
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_of(self.seed, work.position.epoch, work.position.step))
+            torch.manual_seed(seed_of(self.seed, *place))
             return work, self.make(work.chosen)
 
 
@@ -38,7 +39,7 @@ class Loader:
 
     def __init__(self, plan: Plan, make: MakeBatch, config: LoaderConfig) -> None:
         self.plan, self.config = plan, config
-        self.batches = Batches(make, plan.config.seed)
+        self.batches = Batches(make, plan.config.seed, plan.processes.rank)
         self.waited = 0.0
 
     def __iter__(self) -> Generator[Made, None, None]:

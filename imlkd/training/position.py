@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from imlkd.training.config import TrainingConfig
+from imlkd.training.processes import Processes
 from imlkd.training.sampling import Indices, SegmentPool
 
 FRAMES_OF_2_S = 200
@@ -25,11 +26,14 @@ class Work:
     """One step: the segments of its batch, and its place.
 
     :param of: steps of the epoch.
+    :param chosen: this process's segments.
+    :param weight: of its mean loss, so that the mean over the processes is that over all rows.
     """
 
     position: Position
     of: int
     chosen: Indices
+    weight: float = 1.0
 
     @property
     def after(self) -> Position:
@@ -51,8 +55,8 @@ class Work:
 class Plan:
     """All steps from a position on. An epoch is drawn from seed and number alone, so that to skip costs nothing."""
 
-    def __init__(self, pool: SegmentPool, config: TrainingConfig, start: Position) -> None:
-        self.pool, self.config, self.start = pool, config, start
+    def __init__(self, pool: SegmentPool, config: TrainingConfig, start: Position, processes: Processes) -> None:
+        self.pool, self.config, self.start, self.processes = pool, config, start, processes
 
     def epoch(self, epoch: int) -> list[Indices]:
         """The batches of an epoch, in order."""
@@ -64,6 +68,7 @@ class Plan:
         for epoch in range(self.start.epoch, self.config.epochs):
             batches = self.epoch(epoch)
             for step in range(first, len(batches)):
-                yield Work(Position(epoch, step, steps), len(batches), batches[step])
+                own, weight = self.processes.part(batches[step])
+                yield Work(Position(epoch, step, steps), len(batches), own, weight)
                 steps += 1
             first = 0

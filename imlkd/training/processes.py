@@ -47,9 +47,20 @@ class Processes:
         dist.broadcast_object_list(values)
         return values[0]
 
-    def part(self, chosen: Indices) -> Indices:
-        """This process's rows of a batch; all of them where there are too few to share: statistics need two."""
-        if len(chosen) < 2 * self.count:
-            return chosen
+    def mean(self, values: dict[str, float]) -> dict[str, float]:
+        """Each value's mean over the processes."""
+        if self.count == 1:
+            return values
+        total = torch.tensor(list(values.values()), dtype=torch.float64)
+        dist.all_reduce(total)
+        return dict(zip(values, (total / self.count).tolist(), strict=True))
+
+    def part(self, chosen: Indices) -> tuple[Indices, float]:
+        """This process's rows of a batch, and the weight of their mean in the mean over the processes.
+
+        All rows where there are too few to share: statistics need two.
+        """
+        if self.count == 1 or len(chosen) < 2 * self.count:
+            return chosen, 1.0
         share: Indices = np.array_split(chosen, self.count)[self.rank]
-        return share
+        return share, self.count * len(share) / len(chosen)

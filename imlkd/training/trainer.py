@@ -26,6 +26,7 @@ from imlkd.training.log import TrainingLog
 from imlkd.training.position import Plan, Position, Work
 from imlkd.training.preemption import Preemption
 from imlkd.training.processes import Processes
+from imlkd.training.random_state import seed_of
 from imlkd.training.sampling import SegmentPool
 from imlkd.training.stepper import Stepper
 
@@ -54,7 +55,7 @@ class Trainer:
         self.config, self.model, self.objective, self.pool = config, model, objective, pool
         self.make_batch, self.folder, self.identity, self.progress = make_batch, folder, identity, progress
         self.processes = Processes()
-        self.stepper = Stepper(config, model, objective, pool)
+        self.stepper = Stepper(config, model, objective, pool, self.processes)
         self.averages = Averages(config, model)
         self.modules: dict[str, nn.Module] = {"model": model, "objective": objective, **self.averages.modules()}
         self.store = CheckpointStore(folder, config.checkpoints.last)
@@ -73,22 +74,27 @@ class Trainer:
         :raises Preempted: after SIGTERM or SIGUSR1, with the state saved.
         """
         self._say(self._resume())
-        log = TrainingLog(self.folder, self.course.position.epoch)
-        with Preemption() as preemption, Progress(self.folder.name, self.config.epochs, self.progress) as progress:
-            progress.update(self.course.position.epoch)
+        with Preemption() as preemption, contextlib.ExitStack() as stack:
+            log = progress = None
+            if self.processes.leads:
+                log = TrainingLog(self.folder, self.course.position.epoch)
+                progress = stack.enter_context(Progress(self.folder.name, self.config.epochs, self.progress))
+                progress.update(self.course.position.epoch)
             self._marked = self._saved = time.monotonic()
-            loader = Loader(Plan(self.pool, self.config, self.course.position), self.make_batch, self.config.loader)
-            with contextlib.closing(iter(loader)) as made:
-                for work, batch in made:
-                    self._do(work, batch)
-                    if work.ends_epoch:
-                        self._end_epoch(work, log, progress)
-                    self._save_if_due(work, preemption)
+            plan = Plan(self.pool, self.config, self.course.position, self.processes)
+            made = stack.enter_context(contextlib.closing(iter(Loader(plan, self.make_batch, self.config.loader))))
+            for work, batch in made:
+                self._do(work, batch)
+                if work.ends_epoch:
+                    self._end_epoch(work, log, progress)
+                self._save_if_due(work, preemption)
         self.averages.put_into(self.model, self.best)
         return self.course.seconds
 
     def _resume(self) -> str:
         """Take up the newest checkpoint that is whole and this training's own; returns a line for the log."""
+        if self.processes.rank:
+            torch.manual_seed(seed_of(self.config.seed, self.processes.rank))
         found = self.store.newest()
         for path in self.store.damaged:
             self._say(f"warning: {path} is damaged" + (": taking the one before" if found else ""))
@@ -101,7 +107,7 @@ class Trainer:
             changed = _list(change.refused)
             return f"{path} belongs to another configuration or other data: starting from scratch ({changed})"
         said = put_back(state, self.modules, {"optimizer": self.optimizer}, self.processes, self.config.seed)
-        self.course = course_of(state)
+        self.course = course_of(state, self.processes)
         self.best.kept = self.course.best
         self.objective.diagnosis = self.course.diagnosis
         here = self.course.position
@@ -126,18 +132,20 @@ class Trainer:
             self.course.sums[name] = self.course.sums.get(name, 0.0) + value
         self.course.position = work.after
 
-    def _end_epoch(self, work: Work, log: TrainingLog, progress: Progress) -> None:
+    def _end_epoch(self, work: Work, log: TrainingLog | None, progress: Progress | None) -> None:
         epoch, course = work.position.epoch, self.course
-        means = {name: round(value / work.of, 5) for name, value in course.sums.items()}
+        means = {name: round(value / work.of, 5) for name, value in self.processes.mean(course.sums).items()}
         course.sums = {}
         self._count_seconds()
-        log.add({"epoch": epoch + 1, "seconds": round(course.seconds, 2), **means, **self.objective.diagnosis})
+        if log is not None:
+            log.add({"epoch": epoch + 1, "seconds": round(course.seconds, 2), **means, **self.objective.diagnosis})
         self.averages.after_epoch(self.model, epoch)
         note = " ".join(f"{name} {value:.3g}" for name, value in means.items())
         self._say(f"epoch {epoch + 1}/{self.config.epochs} {note}")
         self._warn(epoch)
         self.best.rank(means["loss"], epoch + 1)
-        progress.update(1, note)
+        if progress is not None:
+            progress.update(1, note)
 
     def _save_if_due(self, work: Work, preemption: Preemption) -> None:
         """A checkpoint at the end of an epoch, when one is due inside, or when asked to leave."""

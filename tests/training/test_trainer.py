@@ -20,8 +20,7 @@ from imlkd.errors import UserError
 from imlkd.features.fbank import FbankConfig
 from imlkd.models.speaker_model import CosineHead
 from imlkd.models.tdnn import Tdnn, TdnnConfig
-from imlkd.training.checkpoint import CheckpointStore
-from imlkd.training.config import CheckpointsConfig, LoaderConfig, TrainingConfig
+from imlkd.training.config import TrainingConfig
 from imlkd.training.identity import Identity, settings_of
 from imlkd.training.sampling import Indices, SegmentPool
 from imlkd.training.trainer import Trainer, prepare_torch
