@@ -20,7 +20,7 @@ options=(--config "$conf/student.yaml")
 for pair in $set; do options+=(--set "$pair"); done
 [ -z "$progress" ] || options+=(--progress "$progress")
 [ ! -f "$conf/$method.yaml" ] || options+=(--method-config "$conf/$method.yaml")
-imlkd model distil "$method" "$data" "$targets" "$dir" "${options[@]}"
+local/train.sh imlkd model distil "$method" "$data" "$targets" "$dir" "${options[@]}"
 outputs=()
 for name in final.pt model.yaml config.yaml speakers; do outputs+=(--output "$dir/$name"); done
 imlkd marker write "$dir/.done" "${outputs[@]}"

@@ -43,6 +43,6 @@ imlkd marker check "$dir/.done" --name "stage 2 ($teacher)" --data "$data" --val
 
 imlkd watch "teacher $teacher" "$dir/log" train \
   $cmd JOB=1:1 "$dir/log/train.JOB.log" \
-  imlkd model "${work[@]}" --progress "$dir/log/train.JOB.progress"
+  local/train.sh imlkd model "${work[@]}" --progress "$dir/log/train.JOB.progress"
 imlkd marker write "$dir/.done" --output "$dir/final.pt" --output "$dir/model.yaml" --output "$dir/config.yaml" \
   --output "$dir/speakers"

@@ -95,14 +95,16 @@ class BestWeights:
         """Take the epoch among the best if its value is low enough; of equal ones the earlier stays."""
         self.kept = sorted([*((v, e) for v, e in self.kept if e != epoch), (value, epoch)])[: self.count]
 
-    def write(self, epoch: int, weights: State) -> None:
+    def write(self, epoch: int, weights: State, resumed: bool = False) -> None:
         """Keep the weights if the epoch is among the best, and remove those that no checkpoint names any more.
 
         After the checkpoint that names them: it holds the same weights, so that a kill in between loses nothing.
+
+        :param resumed: from such a checkpoint; they are written only if they are not there.
         """
-        names = [path.name for path in self.paths()]
-        if any(e == epoch for _, e in self.kept):
-            save_tensors(weights, make_dir(self.folder) / f"epoch-{epoch:06d}.pt")
+        names, path = [path.name for path in self.paths()], self.folder / f"epoch-{epoch:06d}.pt"
+        if path.name in names and not (resumed and path.is_file()):
+            save_tensors(weights, path)
         self._named.append(set(names))
         for path in self.folder.glob("epoch-*.pt") if self.folder.is_dir() else ():
             if WEIGHTS.fullmatch(path.name) and not any(path.name in named for named in self._named):

@@ -112,7 +112,7 @@ class Trainer:
         self.objective.diagnosis = self.course.diagnosis
         here = self.course.position
         if here.step == 0 and self.processes.leads:
-            self.best.write(here.epoch, self.model.state_dict())  # if it was killed before that
+            self.best.write(here.epoch, self.model.state_dict(), resumed=True)
         place = f"step {here.step} of epoch {here.epoch + 1}" if here.step else f"epoch {here.epoch}"
         if said and here.step:
             self.course.position, self.course.sums = Position(here.epoch + 1, 0, here.steps), {}
