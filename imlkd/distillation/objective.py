@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from imlkd.config import load_config
 from imlkd.distillation.batch import DistillationBatch, View, split_output
 from imlkd.distillation.combined import Combined
-from imlkd.distillation.diagnosis import diagnose
+from imlkd.distillation.diagnosis import diagnose, spread
 from imlkd.distillation.margin import aam_loss
 from imlkd.distillation.method import Method
 from imlkd.distillation.methods.at import At, AtConfig
@@ -107,6 +107,7 @@ class Objective(nn.Module):
     def __init__(self, method: Method, margin: float, scale: float) -> None:
         super().__init__()
         self.method, self.margin, self.scale = method, margin, scale
+        self.top_k, self.top_k_margin = 0, 0.0
         self.watching = False
         self.diagnosis: dict[str, float] = {}
 
@@ -121,14 +122,18 @@ class Objective(nn.Module):
         output = model(features, torch.full((len(features),), features.shape[1]))
         views = self._views(inputs, output)
         labelled = views[: self.method.labelled_views]
-        margins = [aam_loss(_cosines(view.output), batch.labels, self.margin, self.scale) for view in labelled]
+        margins = [self._aam(view, batch) for view in labelled]
         aam = margins[0] if len(margins) == 1 else torch.stack(margins).mean()
         own = self.method.terms(batch, views)
         if self.watching:
             found = diagnose({"aam": aam, **own}, output.embedding, batch, views[0].logits, self.method.temperatures)
-            self.diagnosis = found
+            self.diagnosis = found | {"spread": spread(output.embedding)}
         terms = {"aam": aam, **{name: ramp * term for name, term in own.items()}}
         return torch.stack(list(terms.values())).sum(), terms
+
+    def _aam(self, view: View, batch: DistillationBatch) -> Tensor:
+        cosines = _cosines(view.output)
+        return aam_loss(cosines, batch.labels, self.margin, self.scale, self.top_k, self.top_k_margin)
 
     def _views(self, inputs: list[Tensor], output: SpeakerOutput) -> list[View]:
         parts = split_output(output, len(inputs[0]))

@@ -27,6 +27,29 @@ class LoaderConfig:
 
 
 @dataclass(frozen=True)
+class MarginConfig:
+    """What the margin softmax does beside `margin` and `scale`."""
+
+    begin: float = bounded(0.0, low=0.0, high=1.0, help="share of the training before which the margin is 0")
+    end: float = bounded(0.0, low=0.0, high=1.0, help="share at which it is whole, after a straight rise")
+    sub_centres: int = bounded(1, low=1, high=16, help="weights of a class, the nearest of which counts")
+    top_k: int = bounded(0, low=0, help="other classes that come nearest and are pushed away, 0: none")
+    top_k_margin: float = bounded(0.06, low=0.0, high=1.5, help="by which they are, radians")
+
+
+@dataclass(frozen=True)
+class RateConfig:
+    """How the learning rate goes after `warm_up`, the rise to its peak."""
+
+    schedule: str = chosen(
+        "one-cycle", ("one-cycle", "cosine", "exponential", "cyclic"),
+        help="cosine to 0; cosine or exponential to `last`; triangles between `last` and a peak that halves",
+    )  # fmt: skip
+    last: float = bounded(0.01, low=0.0001, high=1.0, help="share of the peak that is left at the end")
+    cycles: int = bounded(4, low=1, high=1000, help="triangles of `schedule: cyclic`")
+
+
+@dataclass(frozen=True)
 class TrainingConfig:
     """How a model is trained."""
 
@@ -34,7 +57,9 @@ class TrainingConfig:
     batch: int = bounded(64, low=2, help="segments of 2 s a step; shorter ones come in larger batches")
     crops: int = bounded(1, low=1, help="segments of each utterance an epoch")
     learning_rate: float = bounded(3e-3, low=0.0, high=10.0, help="peak")
-    weight_decay: float = bounded(1e-4, low=0.0, high=10.0, help="AdamW's, not on norms and biases")
+    optimizer: str = chosen("adamw", ("adamw", "sgd"), help="sgd: with Nesterov's momentum")
+    momentum: float = bounded(0.9, low=0.0, high=0.999, help="of sgd")
+    weight_decay: float = bounded(1e-4, low=0.0, high=10.0, help="not on norms and biases")
     warm_up: float = bounded(0.15, low=0.0, high=0.9, help="share of the training over which the rate rises")
     ramp: float = bounded(0.07, low=0.0, high=1.0, help="share of the training over which the method's terms rise")
     margin: float = bounded(0.2, low=0.0, high=1.5, help="AAM, radians")
@@ -49,5 +74,9 @@ class TrainingConfig:
     )  # fmt: skip
     mean_epochs: int = bounded(5, low=1, help="epochs that `final: mean` takes")
     ema_decay: float = bounded(0.999, low=0.0, high=1.0, help="of `final: ema`, a step")
+    dev_speakers: int = bounded(0, low=0, help="speakers that are not trained on: their EER after each epoch chooses")
+    max_skipped: int = bounded(0, low=0, help="steps that may be left out, their loss or gradient not being finite")
+    rate: RateConfig = field(default_factory=RateConfig)
+    softmax: MarginConfig = field(default_factory=MarginConfig)
     checkpoints: CheckpointsConfig = field(default_factory=CheckpointsConfig)
     loader: LoaderConfig = field(default_factory=LoaderConfig)

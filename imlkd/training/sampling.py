@@ -37,6 +37,7 @@ class SegmentPool:
         self._utterance = np.array([order[s.utterance] for s in self.segments])
         self._frames = np.array([s.frames for s in self.segments])
         self._starts = np.array([self.offsets[s.utterance] + s.start for s in self.segments])
+        self._held = np.zeros(len(self.segments), dtype=bool)
         self._label = torch.tensor([self.labels[s.utterance] for s in self.segments])
 
     def crops(self, chosen: Indices) -> Tensor:
@@ -48,6 +49,12 @@ class SegmentPool:
         """(B,) class indexes."""
         return self._label[torch.from_numpy(chosen)]
 
+    def hold_out(self, labels: set[int]) -> None:
+        """Draw no segment of these classes any more."""
+        self._held = np.isin(self._label.numpy(), list(labels))
+        if self._held.all():
+            raise UserError("no training segments: all speakers are held out: lower training.dev_speakers")
+
     def epoch_batches(self, frames_per_batch: int, crops: int, seed: int, epoch: int) -> list[Indices]:
         """Batches of segment indexes for one epoch; equal frames a batch, so short segments come in larger batches.
 
@@ -55,6 +62,7 @@ class SegmentPool:
         """
         generator = np.random.default_rng([seed, epoch])
         drawn = np.concatenate([self._one_of_each(generator) for _ in range(crops)])
+        drawn = drawn[~self._held[drawn]]
         batches: list[Indices] = []
         for duration in np.unique(self._frames[drawn]):
             own = generator.permutation(drawn[self._frames[drawn] == duration])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -10,14 +11,14 @@ from torch.nn.parallel import DistributedDataParallel
 
 from imlkd.distillation.batch import DistillationBatch
 from imlkd.distillation.objective import Objective
-from imlkd.errors import UserError
 from imlkd.models.speaker_model import SpeakerModel
 from imlkd.training.batch_statistics import share_statistics
 from imlkd.training.config import TrainingConfig
 from imlkd.training.position import Work
 from imlkd.training.processes import Processes
 from imlkd.training.sampling import SegmentPool
-from imlkd.training.schedule import one_cycle, ramp
+from imlkd.training.schedule import margin_share, ramp, rate_factor
+from imlkd.training.trouble import Trouble
 
 ONE_BUCKET = 1 << 20  # MB: all gradients go around in one piece, in one order, from the first step on
 
@@ -44,8 +45,12 @@ class Stepper:
         objective: Objective,
         pool: SegmentPool,
         processes: Processes,
+        folder: Path,
     ) -> None:
-        self.config, self.pool = config, pool
+        self.config, self.objective, self.processes = config, objective, processes
+        self.trouble = Trouble(folder, pool, config.max_skipped)
+        self.rate = 0.0
+        objective.top_k, objective.top_k_margin = config.softmax.top_k, config.softmax.top_k_margin
         if processes.count > 1 and config.statistics == "shared":
             share_statistics(model)
         self.loss: nn.Module = Loss(model, objective)
@@ -54,8 +59,15 @@ class Stepper:
                 self.loss, broadcast_buffers=False, find_unused_parameters=True, bucket_cap_mb=ONE_BUCKET
             )
         self.parameters = [p for module in (model, objective) for p in module.parameters()]
-        self.optimizer = torch.optim.AdamW(self._groups(), lr=config.learning_rate)
+        self.optimizer = self._optimizer()
         self.stepped = [p for group in self.optimizer.param_groups for p in group["params"]]
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        config = self.config
+        if config.optimizer == "sgd":
+            nesterov = config.momentum > 0
+            return torch.optim.SGD(self._groups(), config.learning_rate, config.momentum, nesterov=nesterov)
+        return torch.optim.AdamW(self._groups(), lr=config.learning_rate)
 
     def _groups(self) -> list[dict[str, object]]:
         """No weight decay on norms and biases."""
@@ -65,20 +77,29 @@ class Stepper:
         ]
 
     def step(self, work: Work, batch: DistillationBatch) -> dict[str, float]:
-        """Update the weights by one batch; returns the loss and its terms.
+        """Update the weights by one batch; returns the loss and its terms, or nothing when the step is left out.
 
-        :raises UserError: when the loss is not finite.
+        :raises UserError: when loss or gradient are not finite more often than ``max_skipped`` allows, or memory ends.
         """
-        share = work.share(self.config.epochs)
-        loss, terms = self.loss(batch, ramp(share, self.config.ramp))
-        if not math.isfinite(loss.item()):
-            bad = [name for name, term in terms.items() if not math.isfinite(term.item())]
-            names = " ".join(self.pool.segments[i].id for i in work.chosen[:5])
-            raise UserError(f"loss is not finite ({', '.join(bad)}) on a batch with {names}: lower learning_rate")
+        config, share = self.config, work.share(self.config.epochs)
+        self.objective.margin = config.margin * margin_share(share, config.softmax.begin, config.softmax.end)
         self.optimizer.zero_grad(set_to_none=True)
-        (loss * work.weight).backward()
-        nn.utils.clip_grad_norm_(self.stepped, self.config.clip)
+        before = [buffer.clone() for buffer in self.loss.buffers()] if config.max_skipped else []
+        try:
+            loss, terms = self.loss(batch, ramp(share, config.ramp))
+            (loss * work.weight).backward()
+        except torch.OutOfMemoryError as error:
+            raise self.trouble.out_of_memory(work, batch) from error
+        found = {"loss": loss.item(), **{name: term.item() for name, term in terms.items()}}
+        norm = nn.utils.clip_grad_norm_(self.stepped, config.clip).item()
+        (ill,) = self.processes.any([not (math.isfinite(found["loss"]) and math.isfinite(norm))])
+        if ill:
+            self.trouble.skip(work, found, norm)
+            for buffer, value in zip(self.loss.buffers(), before, strict=True):
+                buffer.copy_(value)  # batch statistics have seen it
+            return {}
+        self.rate = config.learning_rate * rate_factor(share, config.warm_up, config.rate)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * one_cycle(share, self.config.warm_up)
+            group["lr"] = self.rate
         self.optimizer.step()
-        return {name: work.weight * term.item() for name, term in {"loss": loss, **terms}.items()}
+        return {name: work.weight * value for name, value in found.items()}

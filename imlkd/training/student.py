@@ -159,7 +159,7 @@ def train_student(
         inputs = _inputs(config.gate, method, targets_dir, segments, teacher, data_dir, fbank)
     targets = TeacherTargets(targets_dir, segments, method, config.training.scale, inputs, config.gate)
     _check_classes(targets, classes, targets_dir)
-    model = build_model(config.network, fbank, classes, pool.frames.mean(0))
+    model = build_model(config.network, fbank, classes, pool.frames.mean(0), config.training.softmax.sub_centres)
     follow_teacher(model, config.start, config.head, targets_dir)
     if method.needs.teacher_stages:
         targets.teacher = LiveTeacher(targets_dir.parent, fbank)

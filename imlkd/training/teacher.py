@@ -52,7 +52,7 @@ def train_teacher(
     classes = speakers_of(data_dir)
     fbank = load_config(FeaturesConfig, data_dir / "features.yaml").fbank
     pool = load_pool(data_dir, grid_of(data_dir, config.segments), classes)
-    model = build_model(config.network, fbank, classes, pool.frames.mean(0))
+    model = build_model(config.network, fbank, classes, pool.frames.mean(0), config.training.softmax.sub_centres)
     objective = Objective(build_method("none", None), config.training.margin, config.training.scale)
 
     def labels_only(chosen: Indices) -> DistillationBatch:
@@ -63,10 +63,12 @@ def train_teacher(
     finish(model, folder, trainer.run())
 
 
-def build_model(config: NetworkSettings, fbank: FbankConfig, classes: list[str], bin_mean: Tensor) -> FbankModel:
+def build_model(
+    config: NetworkSettings, fbank: FbankConfig, classes: list[str], bin_mean: Tensor, sub_centres: int = 1
+) -> FbankModel:
     """A fresh network with a head for ``classes``; ``bin_mean`` is the mean frame of the training data."""
     model = build_network(config, fbank)
-    model.head = CosineHead(model.embedding_dim, classes)
+    model.head = CosineHead(model.embedding_dim, classes, sub_centres)
     model.normalization.bin_mean.copy_(bin_mean)
     return model
 

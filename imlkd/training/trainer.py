@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,12 @@ from imlkd.progress import Progress
 from imlkd.training.averages import Averages
 from imlkd.training.checkpoint import BestWeights, CheckpointStore
 from imlkd.training.config import TrainingConfig
+from imlkd.training.development import Development
 from imlkd.training.full_state import Course, course_of, gather_state, put_back
 from imlkd.training.identity import Identity
 from imlkd.training.loader import Loader, MakeBatch
 from imlkd.training.log import TrainingLog
+from imlkd.training.pace import Pace
 from imlkd.training.position import Plan, Position, Work
 from imlkd.training.preemption import Preemption
 from imlkd.training.processes import Processes
@@ -55,12 +58,14 @@ class Trainer:
         self.config, self.model, self.objective, self.pool = config, model, objective, pool
         self.make_batch, self.folder, self.identity, self.progress = make_batch, folder, identity, progress
         self.processes = Processes()
-        self.stepper = Stepper(config, model, objective, pool, self.processes)
+        self.stepper = Stepper(config, model, objective, pool, self.processes, folder)
         self.averages = Averages(config, model)
         self.modules: dict[str, nn.Module] = {"model": model, "objective": objective, **self.averages.modules()}
         self.store = CheckpointStore(folder, config.checkpoints.last)
         self.best = BestWeights(folder, config.checkpoints.best, config.checkpoints.last)
+        self.dev = Development.hold_out(pool, config.dev_speakers, config.seed) if config.dev_speakers else None
         self.course = Course()
+        self.pace = Pace()
         self._takes_the_place_of_others = False
         self._marked = self._saved = time.monotonic()
 
@@ -82,9 +87,10 @@ class Trainer:
                 progress.update(self.course.position.epoch)
             self._marked = self._saved = time.monotonic()
             plan = Plan(self.pool, self.config, self.course.position, self.processes)
-            made = stack.enter_context(contextlib.closing(iter(Loader(plan, self.make_batch, self.config.loader))))
-            for work, batch in made:
+            loader = Loader(plan, self.make_batch, self.config.loader)
+            for work, batch in stack.enter_context(contextlib.closing(iter(loader))):
                 self._do(work, batch)
+                self.pace.step(len(work.chosen) * self.processes.count, loader.waited)
                 if work.ends_epoch:
                     self._end_epoch(work, log, progress)
                 self._save_if_due(work, preemption)
@@ -108,7 +114,7 @@ class Trainer:
             return f"{path} belongs to another configuration or other data: starting from scratch ({changed})"
         said = put_back(state, self.modules, {"optimizer": self.optimizer}, self.processes, self.config.seed)
         self.course = course_of(state, self.processes)
-        self.best.kept = self.course.best
+        self.best.kept, self.stepper.trouble.skipped = self.course.best, self.course.skipped
         self.objective.diagnosis = self.course.diagnosis
         here = self.course.position
         if here.step == 0 and self.processes.leads:
@@ -128,24 +134,32 @@ class Trainer:
         self.objective.watching = work.position.step == 0
         terms = self.stepper.step(work, batch)
         self.averages.after_step(self.model)
-        for name, value in terms.items():
-            self.course.sums[name] = self.course.sums.get(name, 0.0) + value
-        self.course.position = work.after
+        sums = self.course.sums
+        for name, value in ({"steps": 1.0, **terms} if terms else {}).items():
+            sums[name] = sums.get(name, 0.0) + value
+        self.course.position, self.course.skipped = work.after, self.stepper.trouble.skipped
 
     def _end_epoch(self, work: Work, log: TrainingLog | None, progress: Progress | None) -> None:
+        """Numbers of the epoch: to the log, the progress line, and the choice of the best weights."""
         epoch, course = work.position.epoch, self.course
-        means = {name: round(value / work.of, 5) for name, value in self.processes.mean(course.sums).items()}
+        sums = self.processes.mean(course.sums)
+        steps = max(1.0, sums.pop("steps", 0.0))
+        means = {name: round(value / steps, 5) for name, value in sums.items()}
         course.sums = {}
         self._count_seconds()
-        if log is not None:
-            log.add({"epoch": epoch + 1, "seconds": round(course.seconds, 2), **means, **self.objective.diagnosis})
         self.averages.after_epoch(self.model, epoch)
+        if self.dev is not None:
+            means["dev_eer"] = self.processes.told(self.dev.eer(self.model) if self.processes.leads else 0.0)
+        speed = self.pace.epoch(self.stepper.rate, self.config.epochs - epoch - 1)
+        if log is not None:
+            own = {**means, **speed, **self.objective.diagnosis}
+            log.add({"epoch": epoch + 1, "seconds": round(course.seconds, 2), **own})
         note = " ".join(f"{name} {value:.3g}" for name, value in means.items())
-        self._say(f"epoch {epoch + 1}/{self.config.epochs} {note}")
+        self._say(f"epoch {epoch + 1}/{self.config.epochs} {note} {self.pace.said}")
         self._warn(epoch)
-        self.best.rank(means["loss"], epoch + 1)
+        self.best.rank(means.get("dev_eer", means.get("loss", math.inf)), epoch + 1)
         if progress is not None:
-            progress.update(1, note)
+            progress.update(1, f"{note} {self.pace.said}")
 
     def _save_if_due(self, work: Work, preemption: Preemption) -> None:
         """A checkpoint at the end of an epoch, when one is due inside, or when asked to leave."""

@@ -90,7 +90,7 @@ def leave_torch_as_it_was() -> object:
 
 
 def test_loss_and_weights_of_two_processes_are_those_of_one(pool: Make, tmp_path: Path) -> None:
-    made = pool(3, 6)
+    made = pool(3, 7)
     alone = run(made, tmp_path / "alone", CONFIG)
     batches = made.epoch_batches(600, 1, CONFIG.seed, 0)
     assert any(len(batch) % 2 for batch in batches), "a batch that cannot be halved belongs to the test"

@@ -22,7 +22,7 @@ from imlkd.features.fbank import FbankConfig
 from imlkd.models.speaker_model import CosineHead
 from imlkd.models.tdnn import Tdnn, TdnnConfig
 from imlkd.training.checkpoint import CheckpointStore
-from imlkd.training.config import CheckpointsConfig, LoaderConfig, TrainingConfig
+from imlkd.training.config import CheckpointsConfig, LoaderConfig, MarginConfig, RateConfig, TrainingConfig
 from imlkd.training.identity import Identity, settings_of
 from imlkd.training.sampling import Indices, SegmentPool
 from imlkd.training.trainer import Trainer, prepare_torch
@@ -80,7 +80,8 @@ def trainer(
 
 def log(folder: Path) -> list[dict[str, float]]:
     lines = (folder / "log/train.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
+    timed = ("seconds", "samples_per_second", "loader_wait")
+    return [{k: v for k, v in json.loads(line).items() if k not in timed} for line in lines]
 
 
 @pytest.fixture(autouse=True)
@@ -332,6 +333,61 @@ def test_a_full_disk_names_the_file_and_keeps_the_last_checkpoint(
     trainer(made, tmp_path).run()
     assert [entry["epoch"] for entry in log(tmp_path)] == [1, 2, 3, 4, 5, 6]
     assert not [path for path in tmp_path.rglob("*") if ".tmp" in path.name]
+
+
+def test_a_batch_that_is_not_finite_is_left_out_and_noted(
+    pool: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = dataclasses.replace(CONFIG, max_skipped=2)
+    training = trainer(pool(), tmp_path, config)
+    make, steps = training.make_batch, []
+
+    def ill(chosen: Indices) -> DistillationBatch:
+        batch = make(chosen)
+        steps.append(1)
+        if len(steps) in (2, 4):
+            batch.features[0, 0, 0] = float("nan")
+        return batch
+
+    training.make_batch = ill
+    training.run()
+    entries = [json.loads(line) for line in (tmp_path / "log/trouble.jsonl").read_text().splitlines()]
+    assert [entry["terms"] for entry in entries] == [{"loss": "nan", "aam": "nan"}] * 2
+    assert all(len(entry["segments"]) >= 2 for entry in entries)
+    assert "step left out (2 of 2)" in capsys.readouterr().out
+    assert all(value.isfinite().all() for value in training.model.state_dict().values()), "statistics have seen it"
+    assert all(math.isfinite(entry["loss"]) for entry in log(tmp_path))
+
+
+def test_a_device_without_room_names_the_batch_and_the_key(
+    pool: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = trainer(pool(), tmp_path)
+
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(training.objective, "forward", full)
+    with pytest.raises(UserError, match=r"out of memory on a batch of \d+ segments of \d+ frames .*training.batch"):
+        training.run()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"optimizer": "sgd", "learning_rate": 0.05},
+        {"rate": RateConfig("cyclic", cycles=2)},
+        {"softmax": MarginConfig(begin=0.2, end=0.6, top_k=1, sub_centres=2)},
+    ],
+)
+def test_it_learns_as_people_train(pool: Make, tmp_path: Path, change: dict[str, object]) -> None:
+    training = trainer(pool(), tmp_path, dataclasses.replace(CONFIG, epochs=10, **change))  # type: ignore[arg-type]
+    if "softmax" in change:
+        training.objective.margin = 9.9  # the schedule's business
+    training.run()
+    entries = log(tmp_path)
+    assert entries[-1]["aam"] < 0.5 * entries[0]["aam"]
+    assert training.objective.margin == CONFIG.margin
 
 
 def test_rate_ramp_and_clip_of_each_step(pool: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
