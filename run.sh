@@ -23,6 +23,7 @@ exp=exp
 stage=0
 stop_stage=7
 nj=
+nproc=1
 cmd=
 relevance_set=
 student_model=
@@ -73,6 +74,7 @@ Where and how
   --stage N, --stop-stage M  first and last stage to run                     (default: $stage, $stop_stage)
        0 corpus, 1 features and speech activity, 2 teacher, 3 explain, 4 distil, 5 embeddings, 6 scores, 7 report
   --nj N                     parallel jobs                                   (default: number of cores)
+  --nproc N                  processes that train one model                  (default: $nproc)
   --cmd CMD                  job runner for all work                         (default: those of cmd.sh)
   --bootstrap N              draws of speakers for the intervals             (default: $bootstrap)
   --force true|false         redo the stages even when they are up to date   (default: $force)
@@ -176,7 +178,7 @@ exec 7>&-
 
 if wanted 2; then
   log "stage 2: teacher $teacher"
-  local/teacher.sh --cmd "$train_cmd" --teacher "$teacher" --weights "$teacher_weights" --conf "$conf" \
+  local/teacher.sh --nproc "$nproc" --cmd "$train_cmd" --teacher "$teacher" --weights "$teacher_weights" --conf "$conf" \
     --allow-pipes "$allow_pipes" --force "$force" "$data/$teacher_set" "$teacher_dir"
 fi
 
@@ -188,7 +190,7 @@ fi
 
 if wanted 4; then
   log "stage 4: distil ${methods//,/, }"
-  local/distil.sh --nj "$nj" --cmd "$train_cmd" --conf "$conf" --set "$student_set" --force "$force" \
+  local/distil.sh --nj "$nj" --nproc "$nproc" --cmd "$train_cmd" --conf "$conf" --set "$student_set" --force "$force" \
     "$methods" "$data/$train_set" "$targets" "$exp/${corpus}"
 fi
 

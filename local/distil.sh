@@ -3,13 +3,15 @@
 set -euo pipefail
 
 nj=2
+nproc=1
 cmd=run.pl
 conf=egs/minivox/conf
 set=
 gate=
 force=false
 help_message="Usage: $0 [options] <method,method...> <data-dir> <targets-dir> <student-prefix>
-  --nj N              trainings at a time (default: $nj)
+  --nj N              processes at a time (default: $nj)
+  --nproc N           processes that train one student (default: $nproc)
   --cmd CMD           job runner (default: $cmd)
   --conf DIR          holds student.yaml and METHOD.yaml (default: $conf)
   --set 'K=V ...'     override keys of student.yaml
@@ -44,6 +46,6 @@ done
 
 logs=${prefix}_log
 imlkd watch "distil ${waiting[*]}" "$logs" distil \
-  $cmd --max-jobs-run "$nj" JOB=1:${#waiting[@]} "$logs/distil.JOB.log" \
-  local/distil_one.sh --conf "$conf" --set "$set" --progress "$logs/distil.JOB.progress" \
+  $cmd --max-jobs-run "$((nj > nproc ? nj / nproc : 1))" JOB=1:${#waiting[@]} "$logs/distil.JOB.log" \
+  local/distil_one.sh --nproc "$nproc" --conf "$conf" --set "$set" --progress "$logs/distil.JOB.progress" \
   JOB "$data" "$targets" "$prefix" "${waiting[@]}"

@@ -5,7 +5,8 @@ set -euo pipefail
 conf=egs/minivox/conf
 set=
 progress=
-help_message="Usage: $0 [--conf DIR] [--set 'K=V ...'] [--progress FILE] <job> <data-dir> <targets-dir> <student-prefix> <method>..."
+nproc=1
+help_message="Usage: $0 [--conf DIR] [--set 'K=V ...'] [--progress FILE] [--nproc N] <job> <data-dir> <targets-dir> <student-prefix> <method>..."
 
 . ./path.sh
 . utils/parse_options.sh
@@ -20,7 +21,7 @@ options=(--config "$conf/student.yaml")
 for pair in $set; do options+=(--set "$pair"); done
 [ -z "$progress" ] || options+=(--progress "$progress")
 [ ! -f "$conf/$method.yaml" ] || options+=(--method-config "$conf/$method.yaml")
-local/train.sh imlkd model distil "$method" "$data" "$targets" "$dir" "${options[@]}"
+local/train.sh --nproc "$nproc" imlkd model distil "$method" "$data" "$targets" "$dir" "${options[@]}"
 outputs=()
 for name in final.pt model.yaml config.yaml speakers; do outputs+=(--output "$dir/$name"); done
 imlkd marker write "$dir/.done" "${outputs[@]}"

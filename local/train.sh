@@ -3,7 +3,9 @@
 set -euo pipefail
 
 restarts=20
-help_message="Usage: $0 [--restarts N] imlkd model train-teacher|distil <argument>...
+nproc=1
+help_message="Usage: $0 [--nproc N] [--restarts N] imlkd model train-teacher|distil <argument>...
+  --nproc N      processes that train the one model (default: $nproc)
   --restarts N   how often a training that left with status 75 is started again (default: $restarts)
 A training leaves with 75 after SIGTERM or SIGUSR1. When the signal came to this script it is passed on, and nothing is
 started again: the machine is wanted back, and the same ./run.sh goes on later."
@@ -11,6 +13,7 @@ started again: the machine is wanted back, and the same ./run.sh goes on later."
 . ./path.sh
 . utils/parse_options.sh
 [ $# -ge 1 ] || { echo "$help_message" >&2; exit 1; }
+[ "$nproc" -eq 1 ] || set -- imlkd launch --nproc "$nproc" "${@:2}"
 
 child='' told=''
 # shellcheck disable=SC2317,SC2329  # called by the traps

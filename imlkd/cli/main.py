@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "corpus": ("imlkd.cli.corpus", "corpus", "Prepare VoxCeleb and other published corpora."),
     "features": ("imlkd.cli.features", "features", "Compute features and speech activity."),
     "model": ("imlkd.cli.model", "model", "Train or import a teacher, make targets, distil, embed."),
+    "launch": ("imlkd.cli.launch", "launch", "Run a training in several processes."),
     "methods": ("imlkd.cli.methods", "methods", "The distillation methods, what each needs and its source."),
     "score": ("imlkd.cli.scoring", "score", "Score trials."),
     "evaluate": ("imlkd.cli.evaluate", "evaluate", "EER, minDCF and intervals of a score file."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,12 @@ import torch
 import torch.distributed as dist
 
 from imlkd.training.sampling import Indices
+
+
+def join_group() -> None:
+    """Find the other processes that `imlkd launch` has started, if it has."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+        dist.init_process_group("gloo")
 
 
 class Processes:

@@ -31,6 +31,7 @@ from imlkd.training.gates import IntegratedInputs, check_relevance_name, has_int
 from imlkd.training.identity import Identity, settings_of
 from imlkd.training.live_teacher import LiveTeacher, prepare_method
 from imlkd.training.pool import load_pool, speakers_of
+from imlkd.training.processes import join_group
 from imlkd.training.sampling import Indices, SegmentPool
 from imlkd.training.start import follow_teacher
 from imlkd.training.teacher import build_model, finish
@@ -148,6 +149,7 @@ def train_student(
     :param made_from: digests of what the training depends on beside its configuration, by name.
     :param teacher: whose answers the targets have to be; None: the model whose folder they lie in, if any.
     """
+    join_group()
     prepare_torch(config.training.threads, config.training.seed)
     make_dir(folder)
     save_config(config, folder / "config.yaml")
@@ -174,7 +176,9 @@ def train_student(
 
     identity = Identity(_with_teacher(made_from, targets_dir), settings)
     trainer = Trainer(config.training, model, objective, pool, with_targets, folder, identity, progress)
-    finish(model, folder, trainer.run())
+    seconds = trainer.run()
+    if trainer.processes.leads:
+        finish(model, folder, seconds)
 
 
 def _settings_of_method(method: Method) -> dict[str, Any]:

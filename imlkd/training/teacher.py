@@ -22,6 +22,7 @@ from imlkd.models.store import save_model
 from imlkd.training.config import TrainingConfig
 from imlkd.training.identity import Identity, settings_of
 from imlkd.training.pool import grid_of, load_pool, speakers_of
+from imlkd.training.processes import join_group
 from imlkd.training.sampling import Indices
 from imlkd.training.trainer import Trainer, prepare_torch
 
@@ -46,6 +47,7 @@ def train_teacher(
 
     :param made_from: digests of what the training depends on beside its configuration, by name.
     """
+    join_group()
     prepare_torch(config.training.threads, config.training.seed)
     make_dir(folder)
     save_config(config, folder / "config.yaml")
@@ -60,7 +62,9 @@ def train_teacher(
 
     identity = Identity(made_from, settings_of(config))
     trainer = Trainer(config.training, model, objective, pool, labels_only, folder, identity, progress)
-    finish(model, folder, trainer.run())
+    seconds = trainer.run()
+    if trainer.processes.leads:
+        finish(model, folder, seconds)
 
 
 def build_model(

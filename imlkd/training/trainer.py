@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -213,8 +214,12 @@ def _list(changes: list[str]) -> str:
 
 
 def prepare_torch(threads: int, seed: int) -> None:
-    """Fix threads, seed and algorithms, so that the same machine gives the same result."""
-    if threads:
-        torch.set_num_threads(threads)
+    """Fix threads, seed and algorithms, so that the same machine gives the same result.
+
+    :param threads: of this process; 0: all cores, shared between the processes of a training.
+    """
+    processes = Processes()
+    if threads or processes.count > 1:
+        torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) // processes.count))
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True)
