@@ -29,6 +29,7 @@ relevance_set=
 student_model=
 student_set=
 gate=
+lm_epochs=0
 bootstrap=1000
 backend=cosine
 lda_dim=
@@ -62,6 +63,7 @@ Models
   --student-model NAME       tdnn, ecapa, xvector, resnet, campplus, redimnet or nexttdnn  (default: that of student.yaml)
   --gate NAME                integrated input: soft, tf, top, add, del, path, perm, energy, id (default: that of student.yaml)
   --student-set 'K=V ...'    override keys of student.yaml, e.g. 'training.epochs=10'
+  --lm-epochs N              then fine-tune each student with a large margin, into a folder of its own (default: $lm_epochs)
 Scores
   --backend cosine|plda      what compares embeddings; PLDA: fitted on the students' training set  (default: $backend)
   --lda-dim N                reduce to N dimensions before PLDA
@@ -106,6 +108,7 @@ if [ "$backend $score_norm" != "cosine none" ]; then
 fi
 
 command_line+=${calibrate:+ --calibrate $calibrate}${gate:+ --gate $gate}
+[ "$lm_epochs" = 0 ] || command_line+=" --lm-epochs $lm_epochs"
 
 log() { echo "$(date '+%H:%M:%S') $*"; }
 wanted() { at="stage $1" && [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
@@ -164,7 +167,10 @@ if [ -n "$calibrate" ] && [[ " $lists " != *" $calibrate "* ]]; then
   exit 1
 fi
 students=()
-for method in ${methods//,/ }; do students+=("$exp/${corpus}_$method"); done
+for method in ${methods//,/ }; do
+  students+=("$exp/${corpus}_$method")
+  [ "$lm_epochs" = 0 ] || students+=("$exp/${corpus}_${method}_lm")
+done
 
 if wanted 1; then
   log "stage 1: features and speech activity"
@@ -190,7 +196,8 @@ fi
 
 if wanted 4; then
   log "stage 4: distil ${methods//,/, }"
-  local/distil.sh --nj "$nj" --nproc "$nproc" --cmd "$train_cmd" --conf "$conf" --set "$student_set" --force "$force" \
+  local/distil.sh --lm-epochs "$lm_epochs" --nj "$nj" --nproc "$nproc" --cmd "$train_cmd" --conf "$conf" \
+    --set "$student_set" --force "$force" \
     "$methods" "$data/$train_set" "$targets" "$exp/${corpus}"
 fi
 

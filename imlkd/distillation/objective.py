@@ -108,6 +108,8 @@ class Objective(nn.Module):
         super().__init__()
         self.method, self.margin, self.scale = method, margin, scale
         self.top_k, self.top_k_margin = 0, 0.0
+        self.reduced = False
+        """Whether the network runs in bfloat16; head and terms are float32 all the same."""
         self.watching = False
         self.diagnosis: dict[str, float] = {}
 
@@ -119,7 +121,7 @@ class Objective(nn.Module):
         if self.method.needs.input_gradient:
             inputs = [features.detach().requires_grad_() for features in inputs]
         features = torch.cat(inputs)
-        output = model(features, torch.full((len(features),), features.shape[1]))
+        output = self._answer(model, features)
         views = self._views(inputs, output)
         labelled = views[: self.method.labelled_views]
         margins = [self._aam(view, batch) for view in labelled]
@@ -130,6 +132,18 @@ class Objective(nn.Module):
             self.diagnosis = found | {"spread": spread(output.embedding)}
         terms = {"aam": aam, **{name: ramp * term for name, term in own.items()}}
         return torch.stack(list(terms.values())).sum(), terms
+
+    def _answer(self, model: SpeakerModel, features: Tensor) -> SpeakerOutput:
+        lengths = torch.full((len(features),), features.shape[1])
+        if not self.reduced:
+            answer: SpeakerOutput = model(features, lengths)
+            return answer
+        with torch.autocast(features.device.type, torch.bfloat16):
+            output = model.encode(features, lengths)
+        stages = [stage.float() for stage in output.stages]
+        embedding = output.embedding.float()
+        cosines = None if model.head is None else model.head(embedding)
+        return SpeakerOutput(stages, output.pooled.float(), embedding, cosines)
 
     def _aam(self, view: View, batch: DistillationBatch) -> Tensor:
         cosines = _cosines(view.output)

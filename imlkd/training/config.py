@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from imlkd.config import bounded, chosen
+from imlkd.config import bounded, chosen, switch
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,15 @@ class RateConfig:
 
 
 @dataclass(frozen=True)
+class FineTuningConfig:
+    """What is other in the second training, the large-margin fine-tuning of a finished student (`--lm-epochs`)."""
+
+    margin: float = bounded(0.5, low=0.0, high=1.5, help="AAM, radians")
+    rate: float = bounded(0.1, low=0.0001, high=1.0, help="share of `training.learning_rate` that is its peak")
+    longest: bool = switch(True, help="draw only segments of each utterance's longest duration")
+
+
+@dataclass(frozen=True)
 class TrainingConfig:
     """How a model is trained."""
 
@@ -65,6 +74,8 @@ class TrainingConfig:
     margin: float = bounded(0.2, low=0.0, high=1.5, help="AAM, radians")
     scale: float = bounded(30.0, low=1.0, high=1000.0, help="of the cosines")
     clip: float = bounded(5.0, low=0.0, help="largest gradient norm")
+    accumulate: int = bounded(1, low=1, help="parts that a batch goes through the network in, for less memory")
+    precision: str = chosen("float32", ("float32", "bfloat16"), help="of the network; losses are float32 in any case")
     seed: int = bounded(1, low=0, help="of weights and batches")
     threads: int = bounded(0, low=0, help="of a training, 0: all cores")
     statistics: str = chosen("shared", ("shared", "own"), help="of several processes' batch norms: over all rows, own")
@@ -74,6 +85,7 @@ class TrainingConfig:
     )  # fmt: skip
     mean_epochs: int = bounded(5, low=1, help="epochs that `final: mean` takes")
     ema_decay: float = bounded(0.999, low=0.0, high=1.0, help="of `final: ema`, a step")
+    longest: bool = switch(False, help="draw only segments of each utterance's longest duration")
     dev_speakers: int = bounded(0, low=0, help="speakers that are not trained on: their EER after each epoch chooses")
     max_skipped: int = bounded(0, low=0, help="steps that may be left out, their loss or gradient not being finite")
     rate: RateConfig = field(default_factory=RateConfig)

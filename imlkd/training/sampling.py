@@ -51,9 +51,15 @@ class SegmentPool:
 
     def hold_out(self, labels: set[int]) -> None:
         """Draw no segment of these classes any more."""
-        self._held = np.isin(self._label.numpy(), list(labels))
+        self._held |= np.isin(self._label.numpy(), list(labels))
         if self._held.all():
             raise UserError("no training segments: all speakers are held out: lower training.dev_speakers")
+
+    def keep_longest(self) -> None:
+        """Draw only segments of each utterance's longest duration."""
+        longest = np.zeros(len(self.offsets), dtype=self._frames.dtype)
+        np.maximum.at(longest, self._utterance, self._frames)
+        self._held |= self._frames < longest[self._utterance]
 
     def epoch_batches(self, frames_per_batch: int, crops: int, seed: int, epoch: int) -> list[Indices]:
         """Batches of segment indexes for one epoch; equal frames a batch, so short segments come in larger batches.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from imlkd.distillation.batch import DistillationBatch
+from imlkd.distillation.batch import DistillationBatch, parts_of
 from imlkd.distillation.objective import Objective
 from imlkd.models.speaker_model import SpeakerModel
 from imlkd.training.batch_statistics import share_statistics
@@ -50,6 +51,7 @@ class Stepper:
         self.config, self.objective, self.processes = config, objective, processes
         self.trouble = Trouble(folder, pool, config.max_skipped)
         self.rate = 0.0
+        objective.reduced = config.precision == "bfloat16"
         objective.top_k, objective.top_k_margin = config.softmax.top_k, config.softmax.top_k_margin
         if processes.count > 1 and config.statistics == "shared":
             share_statistics(model)
@@ -86,11 +88,9 @@ class Stepper:
         self.optimizer.zero_grad(set_to_none=True)
         before = [buffer.clone() for buffer in self.loss.buffers()] if config.max_skipped else []
         try:
-            loss, terms = self.loss(batch, ramp(share, config.ramp))
-            (loss * work.weight).backward()
+            found = self._gradient(parts_of(batch, config.accumulate), work, ramp(share, config.ramp))
         except torch.OutOfMemoryError as error:
             raise self.trouble.out_of_memory(work, batch) from error
-        found = {"loss": loss.item(), **{name: term.item() for name, term in terms.items()}}
         norm = nn.utils.clip_grad_norm_(self.stepped, config.clip).item()
         (ill,) = self.processes.any([not (math.isfinite(found["loss"]) and math.isfinite(norm))])
         if ill:
@@ -103,3 +103,22 @@ class Stepper:
             group["lr"] = self.rate
         self.optimizer.step()
         return {name: work.weight * value for name, value in found.items()}
+
+    def _own_gradient(self) -> contextlib.AbstractContextManager[None]:
+        """Nothing is sent around inside."""
+        if isinstance(self.loss, DistributedDataParallel):
+            return self.loss.no_sync()
+        return contextlib.nullcontext()
+
+    def _gradient(self, parts: list[DistillationBatch], work: Work, ramp: float) -> dict[str, float]:
+        """Add up the parts' gradients, sent around once, with the last; the loss and its terms over all rows."""
+        rows, found = len(work.chosen), dict[str, float]()
+        for part in parts:
+            weight = len(part.labels) / rows
+            with self._own_gradient() if part is not parts[-1] else contextlib.nullcontext():
+                loss, terms = self.loss(part, ramp)
+                (loss * (work.weight * weight)).backward()
+            self.objective.watching = False
+            for name, value in {"loss": loss, **terms}.items():
+                found[name] = found.get(name, 0.0) + weight * value.item()
+        return found

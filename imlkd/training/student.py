@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,8 @@ from imlkd.features.segments import Segment
 from imlkd.files import make_dir
 from imlkd.kaldi_io import FloatArray, read_scp_arrays
 from imlkd.models.networks import CONFIGS, NetworkSettings, name_of
-from imlkd.models.store import WEIGHTS
-from imlkd.training.config import TrainingConfig
+from imlkd.models.store import WEIGHTS, load_weights
+from imlkd.training.config import FineTuningConfig, TrainingConfig
 from imlkd.training.gates import IntegratedInputs, check_relevance_name, has_integrated, is_cached
 from imlkd.training.identity import Identity, settings_of
 from imlkd.training.live_teacher import LiveTeacher, prepare_method
@@ -49,10 +49,21 @@ class StudentConfig:
     head: str = chosen("own", ("own", "teacher"), help="class weights: learned, or the teacher's, frozen")
 
     gate: GateConfig = field(default_factory=GateConfig)
+    fine_tuning: FineTuningConfig = field(default_factory=FineTuningConfig)
     views: int = chosen(1, (1, 2), help="2: methods of one view get a masked one beside it, at equal student passes")
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", name_of(self.network))  # also where only the network is given
+
+
+def fine_tuned(config: StudentConfig, epochs: int) -> StudentConfig:
+    """The configuration of ``epochs`` of large-margin fine-tuning (Thienpondt et al., ICASSP 2021) after ``config``."""
+    own, before = config.fine_tuning, config.training
+    training = replace(
+        before, epochs=epochs, margin=own.margin, learning_rate=own.rate * before.learning_rate, longest=own.longest,
+        softmax=replace(before.softmax, begin=0.0, end=0.0), ramp=0.0,
+    )  # fmt: skip
+    return replace(config, training=training)
 
 
 class TeacherTargets:
@@ -143,11 +154,13 @@ def train_student(
     made_from: Mapping[str, str],
     progress: Path | None = None,
     teacher: Path | None = None,
+    init: Path | None = None,
 ) -> None:
     """Distil a student and leave it in ``folder``, with its configuration and minutes.
 
     :param made_from: digests of what the training depends on beside its configuration, by name.
     :param teacher: whose answers the targets have to be; None: the model whose folder they lie in, if any.
+    :param init: folder of a finished student of the same network whose weights are the first ones.
     """
     join_group()
     prepare_torch(config.training.threads, config.training.seed)
@@ -162,6 +175,9 @@ def train_student(
     targets = TeacherTargets(targets_dir, segments, method, config.training.scale, inputs, config.gate)
     _check_classes(targets, classes, targets_dir)
     model = build_model(config.network, fbank, classes, pool.frames.mean(0), config.training.softmax.sub_centres)
+    if init is not None:
+        load_weights(model, init / WEIGHTS)
+        print(f"start: the weights of {init}", flush=True)
     follow_teacher(model, config.start, config.head, targets_dir)
     if method.needs.teacher_stages:
         targets.teacher = LiveTeacher(targets_dir.parent, fbank)

@@ -64,6 +64,8 @@ class Trainer:
         self.modules: dict[str, nn.Module] = {"model": model, "objective": objective, **self.averages.modules()}
         self.store = CheckpointStore(folder, config.checkpoints.last)
         self.best = BestWeights(folder, config.checkpoints.best, config.checkpoints.last)
+        if config.longest:
+            pool.keep_longest()
         self.dev = Development.hold_out(pool, config.dev_speakers, config.seed) if config.dev_speakers else None
         self.course = Course()
         self.pace = Pace()

@@ -25,11 +25,11 @@ from imlkd.models.ge2e import Ge2e
 from imlkd.models.speaker_model import CosineHead, SpeakerModel
 from imlkd.models.store import load_model, save_model
 from imlkd.models.tdnn import Tdnn, TdnnConfig
+from imlkd.training.config import TrainingConfig
 from imlkd.training.gates import IntegratedInputs, check_relevance_name, is_cached
 from imlkd.training.pool import grid_of, load_pool
 from imlkd.training.sampling import SegmentPool
 from imlkd.training.student import StudentConfig, TeacherTargets, train_student
-from imlkd.training.trainer import TrainingConfig
 
 SPEAKERS = ["s0", "s1", "s2", "s3"]
 RELEVANCE = RelevanceConfig(

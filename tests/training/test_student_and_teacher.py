@@ -18,10 +18,10 @@ from imlkd.features.segments import Segment, SegmentsConfig, read_segments, writ
 from imlkd.kaldi_io import ArkWriter, read_scp_arrays, read_table, write_table
 from imlkd.models.store import load_model
 from imlkd.models.tdnn import Tdnn, TdnnConfig
+from imlkd.training.config import FineTuningConfig, TrainingConfig
 from imlkd.training.pool import grid_of, load_pool
-from imlkd.training.student import StudentConfig, TeacherTargets, method_of, train_student
+from imlkd.training.student import StudentConfig, TeacherTargets, fine_tuned, method_of, train_student
 from imlkd.training.teacher import TeacherConfig, train_teacher
-from imlkd.training.trainer import TrainingConfig
 
 TRAINING = TrainingConfig(epochs=3, batch=4, threads=1)
 TEACHER = TeacherConfig(TdnnConfig(width=8, blocks=1, embedding_dim=6), TRAINING, SegmentsConfig(durations=[0.5, 1.0]))
@@ -204,3 +204,26 @@ def test_training_data_of_one_utterance(toy_corpus: Path, tmp_path: Path) -> Non
     (tmp_path / "one/features.yaml").write_text((toy_corpus / "features.yaml").read_text())
     with pytest.raises(UserError, match="no two training segments of one duration: the data is too little"):
         train_teacher(tmp_path / "one", TEACHER, tmp_path / "out", {}, tmp_path / "progress")
+
+
+def test_large_margin_fine_tuning_goes_on_from_the_student(
+    made: tuple[Path, Path], toy_corpus: Path, tmp_path: Path
+) -> None:
+    method, first, second = build_method("kd"), tmp_path / "kd", tmp_path / "kd_lm"
+    train_student(toy_corpus, made[1], STUDENT, method, first, {}, tmp_path / "progress")
+    tuned = fine_tuned(dataclasses.replace(STUDENT, fine_tuning=FineTuningConfig(margin=0.4, rate=0.01)), 1)
+    assert (tuned.training.margin, tuned.training.epochs, tuned.training.longest) == (0.4, 1, True)
+    train_student(toy_corpus, made[1], tuned, build_method("kd"), second, {}, tmp_path / "progress", init=first)
+    before, after = load_model(first).state_dict(), load_model(second).state_dict()
+    assert not torch.equal(before["segment.1.weight"], after["segment.1.weight"])
+    torch.testing.assert_close(before["segment.1.weight"], after["segment.1.weight"], rtol=0.0, atol=1e-3)
+    resolved = load_config(StudentConfig, second / "config.yaml")
+    assert resolved == tuned
+
+
+def test_only_the_longest_duration_of_each_utterance(toy_corpus: Path) -> None:
+    pool = load_pool(toy_corpus, grid_of(toy_corpus, RELEVANCE.segments), ["s0", "s1", "s2", "s3"])
+    pool.keep_longest()
+    drawn = {int(i) for epoch in range(3) for batch in pool.epoch_batches(800, 3, 0, epoch) for i in batch}
+    assert {pool.segments[i].frames for i in drawn} == {100}
+    assert {pool.segments[i].utterance for i in drawn} == set(pool.offsets)

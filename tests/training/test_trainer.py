@@ -24,6 +24,7 @@ from imlkd.models.tdnn import Tdnn, TdnnConfig
 from imlkd.training.checkpoint import CheckpointStore
 from imlkd.training.config import CheckpointsConfig, LoaderConfig, MarginConfig, RateConfig, TrainingConfig
 from imlkd.training.identity import Identity, settings_of
+from imlkd.training.position import Plan, Position
 from imlkd.training.sampling import Indices, SegmentPool
 from imlkd.training.trainer import Trainer, prepare_torch
 
@@ -465,3 +466,33 @@ def test_terms_are_compared_once_an_epoch_without_a_trace_in_the_weights(
     quiet.run()
     for (name, value), other in zip(watched.model.state_dict().items(), quiet.model.state_dict().values(), strict=True):
         assert torch.equal(value, other), name
+
+
+def test_parts_of_a_batch_add_up_to_its_gradient(pool: Make, tmp_path: Path) -> None:
+    """With batch norms in evaluation mode, whose statistics are those of each part otherwise."""
+    made, found = pool(3, 6), []
+    for count in (1, 3):
+        config = dataclasses.replace(CONFIG, accumulate=count, clip=1e9, batch=4)
+        training = trainer(made, tmp_path / str(count), config)
+        training.model.eval()
+        work = next(iter(Plan(made, config, Position(), training.processes)))
+        terms = training.stepper.step(work, training.make_batch(work.chosen))
+        found.append((terms["loss"], [p.grad.clone() for p in training.model.parameters() if p.grad is not None]))
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
+    for a, b in zip(found[0][1], found[1][1], strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_bfloat16_touches_the_network_only(pool: Make, tmp_path: Path) -> None:
+    config = dataclasses.replace(CONFIG, epochs=10, precision="bfloat16")
+    training = trainer(pool(), tmp_path, config)
+    kinds = []
+    head, first = training.model.head, training.model.first[0]
+    assert head is not None
+    head.register_forward_hook(lambda module, inputs, output: kinds.append(("head", inputs[0].dtype, output.dtype)))
+    first.register_forward_hook(lambda module, inputs, output: kinds.append(("first", torch.float32, output.dtype)))
+    training.run()
+    assert set(kinds) == {("head", torch.float32, torch.float32), ("first", torch.float32, torch.bfloat16)}
+    assert all(value.dtype != torch.bfloat16 for value in training.model.state_dict().values())
+    entries = log(tmp_path)
+    assert entries[-1]["aam"] < 0.5 * entries[0]["aam"]
