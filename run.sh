@@ -23,11 +23,13 @@ exp=exp
 stage=0
 stop_stage=7
 nj=
+nproc=1
 cmd=
 relevance_set=
 student_model=
 student_set=
 gate=
+lm_epochs=0
 bootstrap=1000
 backend=cosine
 lda_dim=
@@ -63,6 +65,7 @@ Models
   --student-model NAME       tdnn, ecapa, xvector, resnet, campplus, redimnet or nexttdnn  (default: that of student.yaml)
   --gate NAME                integrated input: soft, tf, top, add, del, path, perm, energy, id (default: that of student.yaml)
   --student-set 'K=V ...'    override keys of student.yaml, e.g. 'training.epochs=10'
+  --lm-epochs N              then fine-tune each student with a large margin, into a folder of its own (default: $lm_epochs)
 Scores
   --backend cosine|plda      what compares embeddings; PLDA: fitted on the students' training set  (default: $backend)
   --lda-dim N                reduce to N dimensions before PLDA
@@ -78,6 +81,7 @@ Where and how
   --stage N, --stop-stage M  first and last stage to run                     (default: $stage, $stop_stage)
        0 corpus, 1 features and speech activity, 2 teacher, 3 explain, 4 distil, 5 embeddings, 6 scores, 7 report
   --nj N                     parallel jobs                                   (default: number of cores)
+  --nproc N                  processes that train one model                  (default: $nproc)
   --cmd CMD                  job runner for all work                         (default: those of cmd.sh)
   --bootstrap N              draws of speakers for the intervals             (default: $bootstrap)
   --force true|false         redo the stages even when they are up to date   (default: $force)
@@ -109,6 +113,7 @@ if [ "$backend $score_norm" != "cosine none" ]; then
 fi
 
 command_line+=${calibrate:+ --calibrate $calibrate}${gate:+ --gate $gate}
+[ "$lm_epochs" = 0 ] || command_line+=" --lm-epochs $lm_epochs"
 
 log() { echo "$(date '+%H:%M:%S') $*"; }
 wanted() { at="stage $1" && [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
@@ -167,7 +172,10 @@ if [ -n "$calibrate" ] && [[ " $lists " != *" $calibrate "* ]]; then
   exit 1
 fi
 students=()
-for method in ${methods//,/ }; do students+=("$exp/${corpus}_$method"); done
+for method in ${methods//,/ }; do
+  students+=("$exp/${corpus}_$method")
+  [ "$lm_epochs" = 0 ] || students+=("$exp/${corpus}_${method}_lm")
+done
 
 if wanted 1; then
   log "stage 1: features and speech activity"
@@ -181,7 +189,7 @@ exec 7>&-
 
 if wanted 2; then
   log "stage 2: teacher $teacher"
-  local/teacher.sh --cmd "$train_cmd" --teacher "$teacher" --weights "$teacher_weights" --conf "$conf" \
+  local/teacher.sh --nproc "$nproc" --cmd "$train_cmd" --teacher "$teacher" --weights "$teacher_weights" --conf "$conf" \
     --allow-pipes "$allow_pipes" --force "$force" "$data/$teacher_set" "$teacher_dir"
 fi
 
@@ -193,7 +201,8 @@ fi
 
 if wanted 4; then
   log "stage 4: distil ${methods//,/, }"
-  local/distil.sh --nj "$nj" --cmd "$train_cmd" --conf "$conf" --set "$student_set" --force "$force" \
+  local/distil.sh --lm-epochs "$lm_epochs" --nj "$nj" --nproc "$nproc" --cmd "$train_cmd" --conf "$conf" \
+    --set "$student_set" --force "$force" \
     "$methods" "$data/$train_set" "$targets" "$exp/${corpus}"
 fi
 

@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from imlkd.errors import UserError
 from imlkd.files import atomic_write_text, os_errors, sha256_file
@@ -164,10 +165,24 @@ class DoneMarker:
 
     def begun_digest(self) -> str:
         """One digest of what the stage in progress starts from; UserError when no stage is in progress."""
+        state = self._begun()
+        return hashlib.sha256(json.dumps([state["made_from"], state["anew"]], sort_keys=True).encode()).hexdigest()
+
+    def begun_inputs(self, without: Iterable[str] = ()) -> dict[str, str]:
+        """What the stage in progress starts from, name by name, so that a change can be named.
+
+        :param without: names left out: of what the caller compares itself, such as configurations key by key.
+        :raises UserError: when no stage is in progress.
+        """
+        state, left_out = self._begun(), set(without)
+        inputs = {name: digest for name, digest in state["made_from"].items() if name not in left_out}
+        return inputs | ({"--force": state["anew"]} if state["anew"] else {})
+
+    def _begun(self) -> dict[str, Any]:
         if not self.pending.is_file():
             raise UserError(f"{self.pending}: not there: start this through run.sh, or `imlkd marker check` first")
-        state = json.loads(self.pending.read_text(encoding="utf-8"))
-        return hashlib.sha256(json.dumps([state["made_from"], state["anew"]], sort_keys=True).encode()).hexdigest()
+        state: dict[str, Any] = json.loads(self.pending.read_text(encoding="utf-8"))
+        return state
 
     def finish(self, outputs: Iterable[Path] | None = None, command: str = "") -> None:
         """Write the marker: what ``begin`` saw, and the sizes of the outputs (default: the folder's visible files)."""

@@ -5,7 +5,9 @@ set -euo pipefail
 conf=egs/minivox/conf
 set=
 progress=
-help_message="Usage: $0 [--conf DIR] [--set 'K=V ...'] [--progress FILE] <job> <data-dir> <targets-dir> <student-prefix> <method>..."
+nproc=1
+lm_epochs=0
+help_message="Usage: $0 [--conf DIR] [--set 'K=V ...'] [--progress FILE] [--nproc N] [--lm-epochs N] <job> <data-dir> <targets-dir> <student-prefix> <method>..."
 
 . ./path.sh
 . utils/parse_options.sh
@@ -15,12 +17,14 @@ targets=$3
 prefix=$4
 method=${*:$((4 + $1)):1}
 dir=${prefix}_$method
+more=()
+[ "$lm_epochs" -eq 0 ] || { more=(--init "$dir" --lm-epochs "$lm_epochs"); dir+=_lm; }
 
 options=(--config "$conf/student.yaml")
 for pair in $set; do options+=(--set "$pair"); done
 [ -z "$progress" ] || options+=(--progress "$progress")
 [ ! -f "$conf/$method.yaml" ] || options+=(--method-config "$conf/$method.yaml")
-imlkd model distil "$method" "$data" "$targets" "$dir" "${options[@]}"
+local/train.sh --nproc "$nproc" imlkd model distil "$method" "$data" "$targets" "$dir" "${options[@]}" "${more[@]}"
 outputs=()
 for name in final.pt model.yaml config.yaml speakers; do outputs+=(--output "$dir/$name"); done
 imlkd marker write "$dir/.done" "${outputs[@]}"

@@ -6,6 +6,7 @@ cmd=run.pl
 teacher=own
 weights=
 conf=egs/minivox/conf
+nproc=1
 allow_pipes=false
 force=false
 help_message="Usage: $0 [options] <data-dir> <teacher-dir>
@@ -13,6 +14,7 @@ help_message="Usage: $0 [options] <data-dir> <teacher-dir>
   --weights PATH             of the published teacher (default: those of its installed package)
   --conf DIR                 holds teacher.yaml and head.yaml (default: $conf)
   --cmd CMD                  job runner (default: $cmd)
+  --nproc N                  processes that train one model (default: $nproc)
   --allow-pipes true|false   run commands in wav.scp (default: $allow_pipes)
   --force true|false         redo (default: $force)
 Leaves final.pt, model.yaml, config.yaml and speakers in <teacher-dir>."
@@ -29,7 +31,9 @@ dir=$2
 if [ "$teacher" = own ]; then
   made_from=(--from "$conf/teacher.yaml" --code imlkd.training.teacher)
   work=(train-teacher "$data" "$dir" --config "$conf/teacher.yaml")
+  train=(local/train.sh --nproc "$nproc")
 else
+  train=(local/train.sh)
   [ -n "$weights" ] || [ ! -f local/install_"$teacher".sh ] || local/install_"$teacher".sh
   made_from=(--from "$conf/head.yaml" --code imlkd.training.imported_teacher)
   work=(import-teacher "$teacher" "$data" "$dir" --config "$conf/head.yaml" --threads 0)
@@ -43,6 +47,6 @@ imlkd marker check "$dir/.done" --name "stage 2 ($teacher)" --data "$data" --val
 
 imlkd watch "teacher $teacher" "$dir/log" train \
   $cmd JOB=1:1 "$dir/log/train.JOB.log" \
-  imlkd model "${work[@]}" --progress "$dir/log/train.JOB.progress"
+  "${train[@]}" imlkd model "${work[@]}" --progress "$dir/log/train.JOB.progress"
 imlkd marker write "$dir/.done" --output "$dir/final.pt" --output "$dir/model.yaml" --output "$dir/config.yaml" \
   --output "$dir/speakers"

@@ -143,7 +143,9 @@ def test_stages_2_and_4_models(recipe: Path, name: str) -> None:
         {f"{t}{s}" for t in ("instance", "batch", "class") for s in ("", "_ii")} if "imlkd" in name else set()
     )
     said = {"agreement", "teacher_posterior"} if "imlkd" in name else set()
-    assert set(entries[0]) == {"epoch", "seconds", "loss"} | terms | {f"gradient_{term}" for term in terms} | said
+    pace = {"learning_rate", "samples_per_second", "loader_wait", "spread"}
+    pace |= {"epoch", "seconds", "loss"}
+    assert set(entries[0]) == pace | terms | {f"gradient_{term}" for term in terms} | said
 
 
 def test_stage_3_segments(recipe: Path, targets: Path) -> None:

@@ -11,7 +11,7 @@ from types import FrameType
 import click
 
 from imlkd import __version__
-from imlkd.errors import UserError
+from imlkd.errors import PREEMPTED, Preempted, UserError
 from imlkd.files import REMEDY
 
 # verb -> (module, attribute, one line for the overview)
@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "model": ("imlkd.cli.model", "model", "Train or import a teacher, make targets, distil, embed."),
     "explain": ("imlkd.cli.explain", "explain", "Pictures and numbers of what carries the speaker in a WAV."),
     "faithfulness": ("imlkd.cli.faithfulness", "faithfulness", "Do a model's maps say what the model goes by?"),
+    "launch": ("imlkd.cli.launch", "launch", "Run a training in several processes."),
     "methods": ("imlkd.cli.methods", "methods", "The distillation methods, what each needs and its source."),
     "trials": ("imlkd.cli.trials", "trials", "Make, show and convert trial lists."),
     "score": ("imlkd.cli.scoring", "score", "Score trials."),
@@ -74,7 +75,7 @@ def main() -> None:
     """Distil a large speaker-verification model into a small one.
 
     Exit status: 0 done, 1 bad input (one line on stderr says what and where), 2 wrong usage, 3 out of date
-    (`marker check` only), 130 interrupted.
+    (`marker check` only), 75 preempted (SIGUSR1, or SIGTERM during a training: saved, run it again), 130 interrupted.
     """
 
 
@@ -83,6 +84,7 @@ def run() -> None:
     sys.unraisablehook = _unraisable
     try:
         signal.signal(signal.SIGTERM, _interrupt)
+        signal.signal(signal.SIGUSR1, _preempt)
         signal.signal(signal.SIGINT, _interrupt)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # which utils/imlkd has held back
         # Outside click's standalone mode a command's Exit comes back as the return value.
@@ -93,6 +95,9 @@ def run() -> None:
     except UserError as error:
         _say(f"imlkd: error: {error}")
         sys.exit(1)
+    except Preempted as reason:
+        _say(f"imlkd: preempted: {reason}")
+        sys.exit(PREEMPTED)
     except (KeyboardInterrupt, click.Abort):
         _say(INTERRUPTED)
         sys.exit(130)
@@ -131,6 +136,12 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
             os._exit(130)
         frame = frame.f_back
     raise KeyboardInterrupt
+
+
+def _preempt(number: int, frame: FrameType | None) -> None:
+    """SIGUSR1 where there is nothing to save: while a training runs it takes the signal itself."""
+    _say("imlkd: preempted: nothing to save yet: run the same command again")
+    os._exit(PREEMPTED)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

@@ -34,7 +34,7 @@ def train_teacher(data_dir: Path, out: Path, config: Path | None, progress: Path
     from imlkd.training.teacher import train_teacher as train
 
     settings = load_config(TeacherConfig, config)
-    train(data_dir, settings, out, DoneMarker(out / ".done").begun_digest(), progress)
+    train(data_dir, settings, out, DoneMarker(out / ".done").begun_inputs(without=[str(config)]), progress)
 
 
 @model.command("import-teacher")
@@ -118,9 +118,12 @@ def join_targets(out: Path, cuts: Path, nj: int) -> None:
 @progress_option
 @click.option("--gate", help="soft, tf, top, add, del, path, perm, energy, id (default: gate.kind of --config).")
 @click.option("--teacher", type=PATH, help="Model folder that TARGETS must come from (default: the one they lie in).")
+@click.option("--init", type=PATH, help="Folder of a finished student whose weights are the first ones.")
+@click.option("--lm-epochs", type=click.IntRange(0), default=0, help="Fine-tune --init with a large margin, 0: train.")
 def distil(
     method: str, data_dir: Path, targets: Path, out: Path, config: Path | None, overrides: tuple[str, ...],
-    method_config: Path | None, progress: Path | None, gate: str | None, teacher: Path | None,
+    method_config: Path | None, progress: Path | None, gate: str | None, teacher: Path | None, init: Path | None,
+    lm_epochs: int,
 ) -> None:
     """Distil a student by METHOD (none, kd, imlkd) from TARGETS of stage 3 into OUT."""
     from dataclasses import replace
@@ -128,14 +131,18 @@ def distil(
     from imlkd.config import load_config
     from imlkd.distillation.integrated_inputs import check_gate_name
     from imlkd.done import DoneMarker
-    from imlkd.training.student import StudentConfig, method_of, train_student
+    from imlkd.training.student import StudentConfig, fine_tuned, method_of, train_student
 
     settings = load_config(StudentConfig, config, overrides)
     if gate is not None:
         check_gate_name(gate)
         settings = replace(settings, gate=replace(settings.gate, kind=gate))
+    if lm_epochs:
+        settings = fine_tuned(settings, lm_epochs)
     built = method_of(method, method_config, out, [])
-    train_student(data_dir, targets, settings, built, out, DoneMarker(out / ".done").begun_digest(), progress, teacher)
+    compared_by_key = [str(config), str(method_config), "--set"]
+    inputs = DoneMarker(out / ".done").begun_inputs(without=compared_by_key)
+    train_student(data_dir, targets, settings, built, out, inputs, progress, teacher, init)
 
 
 @model.command()

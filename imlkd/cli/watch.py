@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from imlkd.errors import UserError
+from imlkd.errors import PREEMPTED, UserError
 from imlkd.files import make_dir
 
 
@@ -43,6 +43,8 @@ def watch(label: str, log_dir: Path, name: str, command: tuple[str, ...]) -> Non
                 bar = bar or stack.enter_context(contextlib.closing(Bar(label, total)))
                 bar.set(count, total, note)
     if child.returncode:
+        if _was_preempted(log_dir, name, started):
+            raise click.exceptions.Exit(PREEMPTED)
         _explain_failure(log_dir, name, started)
         raise click.exceptions.Exit(child.returncode if child.returncode > 0 else 128 - child.returncode)
 
@@ -65,10 +67,26 @@ def _patient(command: tuple[str, ...]) -> Iterator[subprocess.Popen[bytes]]:
         raise
 
 
+def _lines_of_jobs(log_dir: Path, name: str, started: float) -> dict[Path, list[str]]:
+    logs = [log for log in sorted(log_dir.glob(f"{name}.*.log")) if log.stat().st_mtime >= started - 1]
+    return {log: log.read_text(encoding="utf-8", errors="replace").splitlines() for log in logs}
+
+
+def _was_preempted(log_dir: Path, name: str, started: float) -> bool:
+    """Whether every job that has not ended well has saved its state on request; says so."""
+    texts = _lines_of_jobs(log_dir, name, started).values()
+    last = [next((line for line in reversed(lines) if line.startswith("# Ended (code ")), "") for lines in texts]
+    if not all(line.startswith(("# Ended (code 0)", f"# Ended (code {PREEMPTED})")) for line in last):
+        return False
+    said = [line for lines in texts for line in lines if line.startswith("imlkd: preempted:")]
+    if said:
+        click.echo(said[-1], err=True)
+    return bool(said)
+
+
 def _explain_failure(log_dir: Path, name: str, started: float) -> None:
     """Repeat the one-line errors of the jobs; where there is none, name the log of one that did not end well."""
-    logs = [log for log in sorted(log_dir.glob(f"{name}.*.log")) if log.stat().st_mtime >= started - 1]
-    texts = {log: log.read_text(encoding="utf-8", errors="replace").splitlines() for log in logs}
+    texts = _lines_of_jobs(log_dir, name, started)
     said = [line for lines in texts.values() for line in lines if line.startswith("imlkd: error:")]
     for line in dict.fromkeys(said):
         click.echo(line, err=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+from dataclasses import dataclass, fields
+from typing import Any
 
 from torch import Tensor
 
@@ -35,6 +37,28 @@ class DistillationBatch:
     integrated: Tensor | None = None
 
 
+def parts_of(batch: DistillationBatch, count: int) -> list[DistillationBatch]:
+    """The batch in ``count`` parts of whole rows, fewer where a part would have less than two."""
+    rows = len(batch.labels)
+    count = max(1, min(count, rows // 2))
+    if count == 1:
+        return [batch]
+    edges = [rows * i // count for i in range(count + 1)]
+    return [_rows(batch, slice(a, b)) for a, b in itertools.pairwise(edges)]
+
+
+def _rows(batch: DistillationBatch, place: slice) -> DistillationBatch:
+    cut: dict[str, Any] = {}
+    for item in fields(batch):
+        value = getattr(batch, item.name)
+        cut[item.name] = rows_of(value, place) if isinstance(value, SpeakerOutput) else _cut(value, place)
+    return DistillationBatch(**cut)
+
+
+def _cut(value: Tensor | None, place: slice) -> Tensor | None:
+    return None if value is None else value[place]
+
+
 @dataclass
 class View:
     """What the student says of one of its inputs.
@@ -54,8 +78,12 @@ def split_output(output: SpeakerOutput, rows: int) -> list[SpeakerOutput]:
     count = len(output.embedding) // rows
     parts = []
     for i in range(count):
-        place = slice(i * rows, (i + 1) * rows)
-        cosines = None if output.cosines is None else output.cosines[place]
-        stages = [stage[place] for stage in output.stages]
-        parts.append(SpeakerOutput(stages, output.pooled[place], output.embedding[place], cosines))
+        parts.append(rows_of(output, slice(i * rows, (i + 1) * rows)))
     return parts
+
+
+def rows_of(output: SpeakerOutput, place: slice) -> SpeakerOutput:
+    """Some rows of a network's answer."""
+    cosines = None if output.cosines is None else output.cosines[place]
+    stages = [stage[place] for stage in output.stages]
+    return SpeakerOutput(stages, output.pooled[place], output.embedding[place], cosines)

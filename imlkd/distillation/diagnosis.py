@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from imlkd.distillation.alignment import in_full
 from imlkd.distillation.batch import DistillationBatch
 
+COLLAPSED = 1e-3
 DEAD = 1e-3  # of the AAM's gradient
 POSTERIOR = (0.2, 0.95)  # docs/method.md: between them the teacher says more than the label
 
@@ -58,6 +60,15 @@ def _gradient_norm(term: Tensor, place: Tensor) -> float | None:
     return None if gradient is None else float(gradient.norm())
 
 
+def spread(embedding: Tensor) -> float:
+    """1 - |mean of the unit embeddings|^2: their variance in all directions, 0 when all say the same.
+
+    :param embedding: (B, D).
+    """
+    mean = functional.normalize(embedding.detach().float()).mean(0)
+    return float(f"{1.0 - float(mean.square().sum()):.4g}")
+
+
 def warnings(found: Mapping[str, float]) -> list[str]:
     """A line for each term that no longer moves the student, and for a posterior that says the label or nothing."""
     said = []
@@ -73,4 +84,9 @@ def warnings(found: Mapping[str, float]) -> list[str]:
     if posterior is not None and not POSTERIOR[0] <= posterior <= POSTERIOR[1]:
         way = "raise" if posterior > POSTERIOR[1] else "lower"
         said.append(f"the teacher's posterior of the true speaker is {posterior:.3g} on average: {way} the temperature")
+    if found.get("spread", 1.0) < COLLAPSED:
+        said.append(
+            f"the embedding is collapsed: all segments say nearly the same (spread {found['spread']:g}): lower"
+            " learning_rate, or the weights of the method's terms"
+        )
     return said

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from imlkd.config import load_config
 from imlkd.distillation.batch import DistillationBatch, View, split_output
 from imlkd.distillation.combined import Combined
-from imlkd.distillation.diagnosis import diagnose
+from imlkd.distillation.diagnosis import diagnose, spread
 from imlkd.distillation.margin import aam_loss
 from imlkd.distillation.method import Method
 from imlkd.distillation.methods.at import At, AtConfig
@@ -111,6 +111,9 @@ class Objective(nn.Module):
     def __init__(self, method: Method, margin: float, scale: float) -> None:
         super().__init__()
         self.method, self.margin, self.scale = method, margin, scale
+        self.top_k, self.top_k_margin = 0, 0.0
+        self.reduced = False
+        """Whether the network runs in bfloat16; head and terms are float32 all the same."""
         self.watching = False
         self.diagnosis: dict[str, float] = {}
 
@@ -122,19 +125,36 @@ class Objective(nn.Module):
         if self.method.needs.input_gradient:
             inputs = [features.detach().requires_grad_() for features in inputs]
         features = torch.cat(inputs)
-        output = model(features, torch.full((len(features),), features.shape[1]))
+        output = self._answer(model, features)
         views = self._views(inputs, output)
         labelled = views[: self.method.labelled_views]
-        margins = [aam_loss(_cosines(view.output), batch.labels, self.margin, self.scale) for view in labelled]
+        margins = [self._aam(view, batch) for view in labelled]
         aam = margins[0] if len(margins) == 1 else torch.stack(margins).mean()
         own = self.method.terms(batch, views)
         if self.watching:
-            self.diagnosis = diagnose(
+            found = diagnose(
                 {"aam": aam, **own}, output.embedding, batch, views[0].logits, self.method.temperatures,
                 output.stages[-1],
             )  # fmt: skip
+            self.diagnosis = found | {"spread": spread(output.embedding)}
         terms = {"aam": aam, **{name: ramp * term for name, term in own.items()}}
         return torch.stack(list(terms.values())).sum(), terms
+
+    def _answer(self, model: SpeakerModel, features: Tensor) -> SpeakerOutput:
+        lengths = torch.full((len(features),), features.shape[1])
+        if not self.reduced:
+            answer: SpeakerOutput = model(features, lengths)
+            return answer
+        with torch.autocast(features.device.type, torch.bfloat16):
+            output = model.encode(features, lengths)
+        stages = [stage.float() for stage in output.stages]
+        embedding = output.embedding.float()
+        cosines = None if model.head is None else model.head(embedding)
+        return SpeakerOutput(stages, output.pooled.float(), embedding, cosines)
+
+    def _aam(self, view: View, batch: DistillationBatch) -> Tensor:
+        cosines = _cosines(view.output)
+        return aam_loss(cosines, batch.labels, self.margin, self.scale, self.top_k, self.top_k_margin)
 
     def _views(self, inputs: list[Tensor], output: SpeakerOutput) -> list[View]:
         parts = split_output(output, len(inputs[0]))

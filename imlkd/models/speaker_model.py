@@ -46,23 +46,30 @@ class FrontEnd(Protocol):
 
 
 class CosineHead(nn.Module):
-    """Class weights on the unit sphere; ``speakers`` names the classes in order."""
+    """Class weights on the unit sphere; ``speakers`` names the classes in order.
 
-    def __init__(self, embedding_dim: int, speakers: list[str]) -> None:
+    :param sub_centres: weights of a class, the nearest of which counts (Deng et al., ECCV 2020, Sub-center ArcFace).
+    """
+
+    def __init__(self, embedding_dim: int, speakers: list[str], sub_centres: int = 1) -> None:
         super().__init__()
-        self.speakers = speakers
-        self.weight = nn.Parameter(torch.empty(len(speakers), embedding_dim))
+        self.speakers, self.sub_centres = speakers, sub_centres
+        self.weight = nn.Parameter(torch.empty(len(speakers) * sub_centres, embedding_dim))
         nn.init.xavier_normal_(self.weight)
 
     def forward(self, embedding: Tensor) -> Tensor:
         """(B, D) -> (B, C) cosines."""
-        return functional.linear(functional.normalize(embedding), functional.normalize(self.weight))
+        cosines = functional.linear(functional.normalize(embedding), functional.normalize(self.weight))
+        if self.sub_centres == 1:
+            return cosines
+        return cosines.view(len(cosines), len(self.speakers), self.sub_centres).amax(2)
 
 
 class SpeakerModel(nn.Module):
     """Base of all networks. Subclasses give ``encode``; the head is attached for training and for class targets."""
 
     frontend: FrontEnd
+    sub_centres = 1  # of each class of a head that is attached
     min_frames = 1  # fewest frames that its layers can read
 
     def __init__(self, frontend: FrontEnd, embedding_dim: int) -> None:

@@ -38,7 +38,9 @@ def describe(model: SpeakerModel) -> dict[str, Any]:
     """The architecture and its settings, as plain values."""
     if isinstance(model, FbankModel):
         frontend = frontend_name(model.fbank)
-        told = {} if frontend == USUAL else {"frontend": frontend}
+        told: dict[str, Any] = {} if frontend == USUAL else {"frontend": frontend}
+        if model.head is not None and model.head.sub_centres > 1:
+            told["sub_centres"] = model.head.sub_centres
         return {
             "architecture": name_of(model.config),
             **told,
@@ -68,8 +70,10 @@ def build_model(folder: Path, description_name: str = DESCRIPTION) -> SpeakerMod
     if frontend not in FRONTENDS:
         raise UserError(f"{path}: unknown frontend {frontend!r}: expected {', '.join(FRONTENDS)}")
     keys = [("architecture", str), ("network", CONFIGS[architecture]), ("fbank", FRONTENDS[frontend][0])]
-    whole: Any = load_config(make_dataclass("Description", [*keys, ("frontend", str, USUAL)]), path)
+    more = [("frontend", str, USUAL), ("sub_centres", int, 1)]
+    whole: Any = load_config(make_dataclass("Description", [*keys, *more]), path)
     model: SpeakerModel = NETWORKS[architecture](whole.network, whole.fbank)
+    model.sub_centres = whole.sub_centres
     return model
 
 
@@ -82,7 +86,7 @@ def load_model(folder: Path | str) -> SpeakerModel:
     model = build_model(folder)
     names = folder / SPEAKERS
     if names.is_file():
-        model.head = CosineHead(model.embedding_dim, names.read_text(encoding="utf-8").split())
+        model.head = CosineHead(model.embedding_dim, names.read_text(encoding="utf-8").split(), model.sub_centres)
     load_weights(model, folder / WEIGHTS)
     return model.eval().requires_grad_(False)
 

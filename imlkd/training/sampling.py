@@ -38,6 +38,7 @@ class SegmentPool:
         self._utterance = np.array([order[s.utterance] for s in self.segments])
         self._frames = np.array([s.frames for s in self.segments])
         self._starts = np.array([self.offsets[s.utterance] + s.start for s in self.segments])
+        self._held = np.zeros(len(self.segments), dtype=bool)
         self._label = torch.tensor([self.labels[s.utterance] for s in self.segments])
 
     def crops(self, chosen: Indices) -> Tensor:
@@ -53,19 +54,35 @@ class SegmentPool:
     def _rows(self, chosen: Indices) -> Tensor:
         return torch.from_numpy(self._starts[chosen][:, None] + np.arange(self._frames[chosen[0]])[None, :])
 
+    def at_epoch(self, epoch: int) -> None:
+        """What is augmented, is from now on as in this epoch."""
+        if isinstance(self.frames, LazyFrames):
+            self.frames.epoch = epoch
+
     def classes(self, chosen: Indices) -> Tensor:
         """(B,) class indexes."""
         return self._label[torch.from_numpy(chosen)]
+
+    def hold_out(self, labels: set[int]) -> None:
+        """Draw no segment of these classes any more."""
+        self._held |= np.isin(self._label.numpy(), list(labels))
+        if self._held.all():
+            raise UserError("no training segments: all speakers are held out: lower training.dev_speakers")
+
+    def keep_longest(self) -> None:
+        """Draw only segments of each utterance's longest duration."""
+        longest = np.zeros(len(self.offsets), dtype=self._frames.dtype)
+        np.maximum.at(longest, self._utterance, self._frames)
+        self._held |= self._frames < longest[self._utterance]
 
     def epoch_batches(self, frames_per_batch: int, crops: int, seed: int, epoch: int) -> list[Indices]:
         """Batches of segment indexes for one epoch; equal frames a batch, so short segments come in larger batches.
 
         A duration that one utterance alone has drawn waits for another epoch: batch statistics need two segments.
         """
-        if isinstance(self.frames, LazyFrames):
-            self.frames.epoch = epoch
         generator = np.random.default_rng([seed, epoch])
         drawn = np.concatenate([self._one_of_each(generator) for _ in range(crops)])
+        drawn = drawn[~self._held[drawn]]
         batches: list[Indices] = []
         for duration in np.unique(self._frames[drawn]):
             own = generator.permutation(drawn[self._frames[drawn] == duration])

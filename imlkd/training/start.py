@@ -59,6 +59,8 @@ def share_head(student: SpeakerModel, teacher: SpeakerModel) -> None:
     lacking = [speaker for speaker in student.head.speakers if speaker not in rows]
     if lacking:
         raise UserError(f"head: the teacher's lacks {len(lacking)} of the student's speakers (first: {lacking[0]})")
+    if teacher.head.sub_centres > 1 or student.head.sub_centres > 1:
+        raise UserError("head: teacher goes without sub-centres: set training.softmax.sub_centres to 1 in both")
     if teacher.embedding_dim != student.embedding_dim:
         raise UserError(
             f"head: the teacher's embeddings have {teacher.embedding_dim} values, the student's"

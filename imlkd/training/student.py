@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from imlkd.attribution.origin import check_origin, training_segments
+from imlkd.attribution.origin import NAME, Origin, check_origin, training_segments
 from imlkd.config import chosen, load_config, save_config, variant
 from imlkd.distillation.batch import DistillationBatch
 from imlkd.distillation.combined import TwoViews
@@ -25,15 +27,18 @@ from imlkd.features.segments import Segment
 from imlkd.files import make_dir
 from imlkd.kaldi_io import FloatArray, read_scp_arrays
 from imlkd.models.networks import CONFIGS, NetworkSettings, name_of
-from imlkd.models.store import WEIGHTS
+from imlkd.models.store import WEIGHTS, load_weights
+from imlkd.training.config import FineTuningConfig, TrainingConfig
 from imlkd.training.frames import FramesConfig
 from imlkd.training.gates import IntegratedInputs, check_relevance_name, has_integrated, is_cached
+from imlkd.training.identity import Identity, settings_of
 from imlkd.training.live_teacher import LiveTeacher, last_stages, prepare_method, with_adapters
 from imlkd.training.pool import load_pool, speakers_of
+from imlkd.training.processes import join_group
 from imlkd.training.sampling import Indices, SegmentPool
 from imlkd.training.start import follow_teacher
 from imlkd.training.teacher import build_model, finish
-from imlkd.training.trainer import Trainer, TrainingConfig, prepare_torch
+from imlkd.training.trainer import Trainer, prepare_torch
 
 
 @dataclass(frozen=True)
@@ -49,10 +54,21 @@ class StudentConfig:
     gate: GateConfig = field(default_factory=GateConfig)
     frames: FramesConfig = field(default_factory=FramesConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    fine_tuning: FineTuningConfig = field(default_factory=FineTuningConfig)
     views: int = chosen(1, (1, 2), help="2: methods of one view get a masked one beside it, at equal student passes")
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", name_of(self.network))  # also where only the network is given
+
+
+def fine_tuned(config: StudentConfig, epochs: int) -> StudentConfig:
+    """The configuration of ``epochs`` of large-margin fine-tuning (Thienpondt et al., ICASSP 2021) after ``config``."""
+    own, before = config.fine_tuning, config.training
+    training = replace(
+        before, epochs=epochs, margin=own.margin, learning_rate=own.rate * before.learning_rate, longest=own.longest,
+        softmax=replace(before.softmax, begin=0.0, end=0.0), ramp=0.0,
+    )  # fmt: skip
+    return replace(config, training=training)
 
 
 class TeacherTargets:
@@ -140,14 +156,18 @@ def train_student(
     config: StudentConfig,
     method: Method,
     folder: Path,
-    made_from: str,
+    made_from: Mapping[str, str],
     progress: Path | None = None,
     teacher: Path | None = None,
+    init: Path | None = None,
 ) -> None:
     """Distil a student and leave it in ``folder``, with its configuration and minutes.
 
+    :param made_from: digests of what the training depends on beside its configuration, by name.
     :param teacher: whose answers the targets have to be; None: the model whose folder they lie in, if any.
+    :param init: folder of a finished student of the same network whose weights are the first ones.
     """
+    join_group()
     prepare_torch(config.training.threads, config.training.seed)
     config = replace(config, network=with_adapters(config.network, method))
     make_dir(folder)
@@ -160,10 +180,14 @@ def train_student(
         inputs = _inputs(config.gate, method, targets_dir, segments, teacher, data_dir, fbank)
     targets = TeacherTargets(targets_dir, segments, method, config.training.scale, inputs, config.gate)
     _check_classes(targets, classes, targets_dir)
-    model = build_model(config.network, fbank, classes, pool.frames.mean(0))
+    model = build_model(config.network, fbank, classes, pool.frames.mean(0), config.training.softmax.sub_centres)
+    if init is not None:
+        load_weights(model, init / WEIGHTS)
+        print(f"start: the weights of {init}", flush=True)
     follow_teacher(model, config.start, config.head, targets_dir)
     if method.needs.teacher_stages:
         targets.teacher = LiveTeacher(targets_dir.parent, fbank)
+    settings = settings_of(config) | _settings_of_method(method)
     if config.views == 2:
         method = TwoViews(method)
     prepare_method(method, model, targets.teacher, targets.embedding_dim, pool.crops(np.arange(1)))
@@ -174,8 +198,22 @@ def train_student(
     def with_targets(chosen: Indices) -> DistillationBatch:
         return targets.batch(pool, chosen)
 
-    trainer = Trainer(config.training, model, objective, pool, with_targets, folder, made_from, progress)
-    finish(model, folder, trainer.run())
+    identity = Identity(_with_teacher(made_from, targets_dir), settings)
+    trainer = Trainer(config.training, model, objective, pool, with_targets, folder, identity, progress)
+    seconds = trainer.run()
+    if trainer.processes.leads:
+        finish(model, folder, seconds)
+
+
+def _settings_of_method(method: Method) -> dict[str, Any]:
+    config = getattr(method, "config", None)
+    return {} if config is None else settings_of(config, "method.")
+
+
+def _with_teacher(made_from: Mapping[str, str], targets_dir: Path) -> dict[str, str]:
+    """The inputs, and the teacher whose answers the targets are, where stage 3 has noted it."""
+    known = load_config(Origin, targets_dir / NAME).teacher if (targets_dir / NAME).is_file() else ""
+    return {**made_from, **({"the teacher": known} if known else {})}
 
 
 def _inputs(

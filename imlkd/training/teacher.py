@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,10 +20,13 @@ from imlkd.models.fbank_model import FbankModel
 from imlkd.models.networks import CONFIGS, NetworkSettings, build_network, name_of
 from imlkd.models.speaker_model import CosineHead
 from imlkd.models.store import save_model
+from imlkd.training.config import TrainingConfig
 from imlkd.training.frames import FramesConfig
+from imlkd.training.identity import Identity, settings_of
 from imlkd.training.pool import grid_of, load_pool, speakers_of
+from imlkd.training.processes import join_group
 from imlkd.training.sampling import Indices
-from imlkd.training.trainer import Trainer, TrainingConfig, prepare_torch
+from imlkd.training.trainer import Trainer, prepare_torch
 
 
 @dataclass(frozen=True)
@@ -41,29 +45,38 @@ class TeacherConfig:
 
 
 def train_teacher(
-    data_dir: Path, config: TeacherConfig, folder: Path, made_from: str, progress: Path | None = None
+    data_dir: Path, config: TeacherConfig, folder: Path, made_from: Mapping[str, str], progress: Path | None = None
 ) -> None:
-    """Train on every speaker of ``data_dir`` and leave the model, its configuration and its minutes in ``folder``."""
+    """Train on every speaker of ``data_dir`` and leave the model, its configuration and its minutes in ``folder``.
+
+    :param made_from: digests of what the training depends on beside its configuration, by name.
+    """
+    join_group()
     prepare_torch(config.training.threads, config.training.seed)
     make_dir(folder)
     save_config(config, folder / "config.yaml")
     classes = speakers_of(data_dir)
     fbank = load_config(FeaturesConfig, data_dir / "features.yaml").fbank
     pool = load_pool(data_dir, grid_of(data_dir, config.segments), classes, config.frames, config.augment)
-    model = build_model(config.network, fbank, classes, pool.frames.mean(0))
+    model = build_model(config.network, fbank, classes, pool.frames.mean(0), config.training.softmax.sub_centres)
     objective = Objective(build_method("none", None), config.training.margin, config.training.scale)
 
     def labels_only(chosen: Indices) -> DistillationBatch:
         return DistillationBatch(pool.crops(chosen), pool.classes(chosen))
 
-    trainer = Trainer(config.training, model, objective, pool, labels_only, folder, made_from, progress)
-    finish(model, folder, trainer.run())
+    identity = Identity(made_from, settings_of(config))
+    trainer = Trainer(config.training, model, objective, pool, labels_only, folder, identity, progress)
+    seconds = trainer.run()
+    if trainer.processes.leads:
+        finish(model, folder, seconds)
 
 
-def build_model(config: NetworkSettings, fbank: FbankConfig, classes: list[str], bin_mean: Tensor) -> FbankModel:
+def build_model(
+    config: NetworkSettings, fbank: FbankConfig, classes: list[str], bin_mean: Tensor, sub_centres: int = 1
+) -> FbankModel:
     """A fresh network with a head for ``classes``; ``bin_mean`` is the mean frame of the training data."""
     model = build_network(config, fbank)
-    model.head = CosineHead(model.embedding_dim, classes)
+    model.head = CosineHead(model.embedding_dim, classes, sub_centres)
     model.normalization.bin_mean.copy_(bin_mean)
     return model
 

@@ -2,51 +2,48 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
-from imlkd.config import bounded
 from imlkd.distillation.batch import DistillationBatch
 from imlkd.distillation.diagnosis import warnings
 from imlkd.distillation.objective import Objective
-from imlkd.errors import UserError
+from imlkd.errors import Preempted
 from imlkd.models.speaker_model import SpeakerModel
 from imlkd.progress import Progress
-from imlkd.training.checkpoint import restore_checkpoint, save_checkpoint
+from imlkd.training.averages import Averages
+from imlkd.training.checkpoint import BestWeights, CheckpointStore
+from imlkd.training.config import TrainingConfig
+from imlkd.training.development import Development
+from imlkd.training.full_state import Course, course_of, gather_state, put_back
+from imlkd.training.identity import Identity
+from imlkd.training.loader import Loader, MakeBatch
 from imlkd.training.log import TrainingLog
-from imlkd.training.sampling import Indices, SegmentPool
-from imlkd.training.schedule import one_cycle, ramp
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """How a model is trained."""
-
-    epochs: int = bounded(30, low=1, high=100000, help="passes over the utterances")
-    batch: int = bounded(64, low=2, help="segments of 2 s a step; shorter ones come in larger batches")
-    crops: int = bounded(1, low=1, help="segments of each utterance an epoch")
-    learning_rate: float = bounded(3e-3, low=0.0, high=10.0, help="peak")
-    weight_decay: float = bounded(1e-4, low=0.0, high=10.0, help="AdamW's, not on norms and biases")
-    warm_up: float = bounded(0.15, low=0.0, high=0.9, help="share of the training over which the rate rises")
-    ramp: float = bounded(0.07, low=0.0, high=1.0, help="share of the training over which the method's terms rise")
-    margin: float = bounded(0.2, low=0.0, high=1.5, help="AAM, radians")
-    scale: float = bounded(30.0, low=1.0, high=1000.0, help="of the cosines")
-    clip: float = bounded(5.0, low=0.0, help="largest gradient norm")
-    seed: int = bounded(1, low=0, help="of weights and batches")
-    threads: int = bounded(0, low=0, help="of a training, 0: all cores")
-
-
-MakeBatch = Callable[[Indices], DistillationBatch]
+from imlkd.training.pace import Pace
+from imlkd.training.position import Plan, Position, Work
+from imlkd.training.preemption import Preemption
+from imlkd.training.processes import Processes
+from imlkd.training.random_state import seed_of
+from imlkd.training.sampling import SegmentPool
+from imlkd.training.stepper import Stepper
 
 
 class Trainer:
-    """Trains ``model`` with ``objective``; leaves a checkpoint after each epoch, and a log."""
+    """Trains ``model`` with ``objective``; leaves checkpoints and a log.
+
+    A training that is started again with the same ``identity`` goes on behind the last checkpoint's step, and ends with
+    the weights of one that was never interrupted, bit for bit.
+
+    :param folder: of the model.
+    :param progress: a file to count in, for `imlkd watch`.
+    """
 
     def __init__(
         self,
@@ -56,84 +53,175 @@ class Trainer:
         pool: SegmentPool,
         make_batch: MakeBatch,
         folder: Path,
-        made_from: str,
+        identity: Identity,
         progress: Path | None = None,
     ) -> None:
         self.config, self.model, self.objective, self.pool = config, model, objective, pool
-        self.make_batch, self.folder, self.made_from, self.progress = make_batch, folder, made_from, progress
-        self._warned: set[str] = set()
-        self.modules: dict[str, nn.Module] = {"model": model, "objective": objective}
-        self.optimizer = torch.optim.AdamW(self._groups(), lr=config.learning_rate)
+        self.make_batch, self.folder, self.identity, self.progress = make_batch, folder, identity, progress
+        self.processes = Processes()
+        self.stepper = Stepper(config, model, objective, pool, self.processes, folder)
+        self.averages = Averages(config, model)
+        self.modules: dict[str, nn.Module] = {"model": model, "objective": objective, **self.averages.modules()}
+        self.store = CheckpointStore(folder, config.checkpoints.last)
+        self.best = BestWeights(folder, config.checkpoints.best, config.checkpoints.last)
+        if config.longest:
+            pool.keep_longest()
+        self.dev = Development.hold_out(pool, config.dev_speakers, config.seed) if config.dev_speakers else None
+        self.course = Course()
+        self.pace = Pace()
+        self._takes_the_place_of_others = False
+        self._marked = self._saved = time.monotonic()
 
-    def _groups(self) -> list[dict[str, object]]:
-        """No weight decay on norms and biases."""
-        parameters = [p for module in self.modules.values() for p in module.parameters()]
-        return [
-            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": self.config.weight_decay},
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-        ]
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        return self.stepper.optimizer
 
     def run(self) -> float:
-        """Train to the end, from the last checkpoint if there is one; returns the seconds spent in all."""
-        config = self.config
-        done, seconds, said = restore_checkpoint(self.folder, self.made_from, self.modules, self.optimizer)
-        print(said, flush=True)
-        log = TrainingLog(self.folder, done)
-        with Progress(self.folder.name, config.epochs, self.progress) as progress:
-            progress.update(done)
-            for epoch in range(done, config.epochs):
-                started = time.perf_counter()
-                means = self._epoch(epoch)
-                seconds += time.perf_counter() - started
-                log.add({"epoch": epoch + 1, "seconds": round(seconds, 2), **means, **self.objective.diagnosis})
-                save_checkpoint(self.folder, self.made_from, epoch + 1, seconds, self.modules, self.optimizer)
-                note = " ".join(f"{name} {value:.3g}" for name, value in means.items())
-                print(f"epoch {epoch + 1}/{config.epochs} {note}", flush=True)
-                self._warn(epoch)
-                progress.update(1, note)
-        return seconds
+        """Train to the end, from the last checkpoint if there is one; returns the seconds spent in all.
+
+        :raises Preempted: after SIGTERM or SIGUSR1, with the state saved.
+        """
+        self._say(self._resume())
+        with Preemption() as preemption, contextlib.ExitStack() as stack:
+            log = progress = None
+            if self.processes.leads:
+                log = TrainingLog(self.folder, self.course.position.epoch)
+                progress = stack.enter_context(Progress(self.folder.name, self.config.epochs, self.progress))
+                progress.update(self.course.position.epoch)
+            self._marked = self._saved = time.monotonic()
+            plan = Plan(self.pool, self.config, self.course.position, self.processes)
+            loader = Loader(plan, self.make_batch, self.config.loader)
+            for work, batch in stack.enter_context(contextlib.closing(iter(loader))):
+                self._do(work, batch)
+                self.pace.step(len(work.chosen) * self.processes.count, loader.waited)
+                if work.ends_epoch:
+                    self._end_epoch(work, log, progress)
+                self._save_if_due(work, preemption)
+        self.averages.put_into(self.model, self.best)
+        return self.course.seconds
+
+    def _resume(self) -> str:
+        """Take up the newest checkpoint that is whole and this training's own; returns a line for the log."""
+        if self.processes.rank:
+            torch.manual_seed(seed_of(self.config.seed, self.processes.rank))
+        found = self.store.newest()
+        for path in self.store.damaged:
+            self._say(f"warning: {path} is damaged" + (": taking the one before" if found else ""))
+        if found is None:
+            return "starting from scratch"
+        state, path = found
+        change = self.identity.change_from(Identity(**state["identity"]))
+        if change.refused:
+            self._takes_the_place_of_others = True
+            changed = _list(change.refused)
+            return f"{path} belongs to another configuration or other data: starting from scratch ({changed})"
+        said = put_back(state, self.modules, {"optimizer": self.optimizer}, self.processes, self.config.seed)
+        self.course = course_of(state, self.processes)
+        self.best.kept, self.stepper.trouble.skipped = self.course.best, self.course.skipped
+        self.objective.diagnosis = self.course.diagnosis
+        here = self.course.position
+        if here.step == 0 and self.processes.leads:
+            self.best.write(here.epoch, self.model.state_dict(), resumed=True)
+        place = f"step {here.step} of epoch {here.epoch + 1}" if here.step else f"epoch {here.epoch}"
+        if said and here.step:
+            self.course.position, self.course.sums = Position(here.epoch + 1, 0, here.steps), {}
+        if change.inexact:
+            said = "; ".join([*filter(None, [said]), f"{_list(change.inexact)}: no longer the same to the bit"])
+        if change.harmless:
+            said = "; ".join([*filter(None, [said]), f"{_list(change.harmless)}: without effect on the weights"])
+        return f"going on after {place} from {path}" + (f" ({said})" if said else "")
+
+    def _do(self, work: Work, batch: DistillationBatch) -> None:
+        """One step, and what it says into the epoch's sums."""
+        self.model.train()
+        self.objective.watching = work.position.step == 0
+        terms = self.stepper.step(work, batch)
+        self.averages.after_step(self.model)
+        sums = self.course.sums
+        for name, value in ({"steps": 1.0, **terms} if terms else {}).items():
+            sums[name] = sums.get(name, 0.0) + value
+        self.course.position, self.course.skipped = work.after, self.stepper.trouble.skipped
+
+    def _end_epoch(self, work: Work, log: TrainingLog | None, progress: Progress | None) -> None:
+        """Numbers of the epoch: to the log, the progress line, and the choice of the best weights."""
+        epoch, course = work.position.epoch, self.course
+        sums = self.processes.mean(course.sums)
+        steps = max(1.0, sums.pop("steps", 0.0))
+        means = {name: round(value / steps, 5) for name, value in sums.items()}
+        course.sums = {}
+        self._count_seconds()
+        self.averages.after_epoch(self.model, epoch)
+        if self.dev is not None:
+            means["dev_eer"] = self.processes.told(self.dev.eer(self.model) if self.processes.leads else 0.0)
+        speed = self.pace.epoch(self.stepper.rate, self.config.epochs - epoch - 1)
+        if log is not None:
+            own = {**means, **speed, **self.objective.diagnosis}
+            log.add({"epoch": epoch + 1, "seconds": round(course.seconds, 2), **own})
+        note = " ".join(f"{name} {value:.3g}" for name, value in means.items())
+        self._say(f"epoch {epoch + 1}/{self.config.epochs} {note} {self.pace.said}")
+        self._warn(epoch)
+        self.best.rank(means.get("dev_eer", means.get("loss", math.inf)), epoch + 1)
+        if progress is not None:
+            progress.update(1, f"{note} {self.pace.said}")
+
+    def _save_if_due(self, work: Work, preemption: Preemption) -> None:
+        """A checkpoint at the end of an epoch, when one is due inside, or when asked to leave."""
+        kept, steps = self.config.checkpoints, self.course.position.steps
+        timed = kept.minutes > 0 and time.monotonic() - self._saved >= 60 * kept.minutes
+        counted = kept.steps > 0 and steps % kept.steps == 0
+        asked, timed = self.processes.any([bool(preemption.asked), timed])
+        if work.ends_epoch or timed or counted or asked:
+            self._save(work.ends_epoch)
+            if asked:
+                by = preemption.asked or "a signal to another process"
+                raise Preempted(f"{by}: saved after step {steps}: the same command goes on there")
+
+    def _save(self, ends_epoch: bool) -> None:
+        self._count_seconds()
+        self.course.best, self.course.diagnosis = self.best.kept, self.objective.diagnosis
+        state = gather_state(self.identity, self.course, self.modules, self._tools(), self.processes)
+        self._saved = time.monotonic()
+        if not self.processes.leads:
+            return
+        path = self.store.save(state, self.course.position.steps)
+        if self._takes_the_place_of_others:
+            self.store.remove_others(path)
+            self._takes_the_place_of_others = False
+        if ends_epoch:
+            self.best.write(self.course.position.epoch, self.model.state_dict())
+
+    def _tools(self) -> dict[str, Any]:
+        return {"optimizer": self.optimizer}
+
+    def _count_seconds(self) -> None:
+        now = time.monotonic()
+        self.course.seconds, self._marked = self.course.seconds + now - self._marked, now
 
     def _warn(self, epoch: int) -> None:
         """What is wrong with the terms, when it is new."""
         for line in warnings(self.objective.diagnosis):
             subject = line.partition(" is ")[0]
-            if subject not in self._warned:
-                print(f"epoch {epoch + 1}: warning: {line}", flush=True)
-                self._warned.add(subject)
+            if subject not in self.course.said:
+                self._say(f"epoch {epoch + 1}: warning: {line}")
+                self.course.said.append(subject)
 
-    def _epoch(self, epoch: int) -> dict[str, float]:
-        config = self.config
-        self.model.train()
-        batches = self.pool.epoch_batches(config.batch * 200, config.crops, config.seed, epoch)
-        sums: dict[str, float] = {}
-        for i, chosen in enumerate(batches):
-            share = (epoch + i / len(batches)) / config.epochs
-            self.objective.watching = i == 0
-            for name, value in self._step(chosen, share).items():
-                sums[name] = sums.get(name, 0.0) + value
-        return {name: round(value / len(batches), 5) for name, value in sums.items()}
+    def _say(self, line: str) -> None:
+        if self.processes.leads:
+            print(line, flush=True)
 
-    def _step(self, chosen: Indices, share: float) -> dict[str, float]:
-        config = self.config
-        batch = self.make_batch(chosen)
-        loss, terms = self.objective(self.model, batch, ramp(share, config.ramp))
-        if not math.isfinite(loss.item()):
-            bad = [name for name, term in terms.items() if not math.isfinite(term.item())]
-            names = " ".join(self.pool.segments[i].id for i in chosen[:5])
-            raise UserError(f"loss is not finite ({', '.join(bad)}) on a batch with {names}: lower learning_rate")
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        torch.nn.utils.clip_grad_norm_(parameters, config.clip)
-        for group in self.optimizer.param_groups:
-            group["lr"] = config.learning_rate * one_cycle(share, config.warm_up)
-        self.optimizer.step()
-        return {"loss": loss.item(), **{name: term.item() for name, term in terms.items()}}
+
+def _list(changes: list[str]) -> str:
+    """The first few, so that the line stays one."""
+    return ", ".join(changes[:5]) + (f" and {len(changes) - 5} more" if len(changes) > 5 else "")
 
 
 def prepare_torch(threads: int, seed: int) -> None:
-    """Fix threads, seed and algorithms, so that the same machine gives the same result."""
-    if threads:
-        torch.set_num_threads(threads)
+    """Fix threads, seed and algorithms, so that the same machine gives the same result.
+
+    :param threads: of this process; 0: all cores, shared between the processes of a training.
+    """
+    processes = Processes()
+    if threads or processes.count > 1:
+        torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) // processes.count))
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True)

@@ -79,3 +79,21 @@ def test_half_precision_is_computed_in_full() -> None:
     loss = aam_loss(cosines, torch.tensor([0, 1, 2]), 0.2, 30.0)
     assert loss.dtype == torch.float32
     torch.testing.assert_close(loss.double(), aam_loss(cosines.double(), torch.tensor([0, 1, 2]), 0.2, 30.0))
+
+
+@given(seed=st.integers(0, 10**6), top_k=st.integers(1, 9))
+def test_the_nearest_other_classes_are_pushed_away(seed: int, top_k: int) -> None:
+    """Against a loop over angles."""
+    generator = torch.Generator().manual_seed(seed)
+    cosines = 2 * torch.rand(4, 6, generator=generator, dtype=torch.float64) - 1
+    labels = torch.randint(6, (4,), generator=generator)
+    total = 0.0
+    for row, label in zip(cosines.tolist(), labels.tolist(), strict=True):
+        others = sorted((c for i, c in enumerate(row) if i != label), reverse=True)
+        angles = [max(0.0, math.acos(c) - 0.1) if rank < top_k else math.acos(c) for rank, c in enumerate(others)]
+        own = math.acos(row[label])
+        target = math.cos(own + 0.2) if own + 0.2 < math.pi else row[label] - 0.2 * math.sin(0.2)
+        logits = [8 * target, *(8 * math.cos(angle) for angle in angles)]
+        total += math.log(sum(map(math.exp, logits))) - logits[0]
+    found = aam_loss(cosines, labels, 0.2, 8.0, top_k, 0.1)
+    assert found.item() == pytest.approx(total / 4, rel=1e-6)

@@ -1,62 +1,81 @@
-"""The full state of a training on disk."""
+"""Checkpoints on disk: the newest are kept, a damaged one is passed over, the best weights are those that are named."""
 
+import random
 from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from imlkd.errors import UserError
-from imlkd.models.store import save_tensors
-from imlkd.training.checkpoint import restore_checkpoint, save_checkpoint
+from imlkd.training.checkpoint import BestWeights, CheckpointStore
 
 
-def training(seed: int) -> tuple[dict[str, nn.Module], torch.optim.Optimizer]:
-    """After one step, so that the optimizer has moments."""
-    torch.manual_seed(seed)
-    modules: dict[str, nn.Module] = {
-        "model": nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)),
-        "other": nn.Linear(2, 1),
-    }
-    optimizer = torch.optim.AdamW([p for module in modules.values() for p in module.parameters()], lr=0.1)
-    modules["other"](modules["model"](torch.randn(5, 3))).sum().backward()
-    optimizer.step()
-    return modules, optimizer
+def state(number: int) -> dict[str, object]:
+    return {"weights": torch.full((3,), float(number)), "course": {"steps": number}}
 
 
-def test_everything_comes_back(tmp_path: Path) -> None:
-    modules, optimizer = training(0)
-    save_checkpoint(tmp_path, "digest", 4, 12.5, modules, optimizer)
-    expected = torch.randn(3)  # what comes next
-    fresh, other = training(1)
-    said = restore_checkpoint(tmp_path, "digest", fresh, other)
-    assert said == (4, 12.5, f"going on after epoch 4 from {tmp_path}/checkpoint.pt")
-    for name, module in modules.items():
-        state = fresh[name].state_dict()
-        assert all(torch.equal(value, state[key]) for key, value in module.state_dict().items())
-    for mine, theirs in zip(
-        optimizer.state_dict()["state"].values(), other.state_dict()["state"].values(), strict=True
-    ):
-        assert all(torch.equal(torch.as_tensor(value), torch.as_tensor(theirs[key])) for key, value in mine.items())
-    assert torch.equal(torch.randn(3), expected)
+def test_the_newest_are_kept(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path, 2)
+    assert store.newest() is None
+    for steps in (5, 10, 15, 20):
+        store.save(state(steps), steps)
+    assert [int(path.name[:9]) for path in store.paths()] == [15, 20]
+    found = CheckpointStore(tmp_path, 2).newest()
+    assert found is not None and found[0]["course"] == {"steps": 20} and torch.equal(
+        found[0]["weights"], torch.full((3,), 20.0)
+    )  # fmt: skip
 
 
-def test_another_training_begins_anew_and_touches_nothing(tmp_path: Path) -> None:
-    modules, optimizer = training(0)
-    save_checkpoint(tmp_path, "digest", 4, 12.5, modules, optimizer)
-    fresh, other = training(1)
-    before = {key: value.clone() for key, value in fresh["model"].state_dict().items()}
-    epoch, seconds, said = restore_checkpoint(tmp_path, "another", fresh, other)
-    assert (epoch, seconds) == (0, 0.0) and said.endswith("another configuration or other data: starting from scratch")
-    assert all(torch.equal(value, before[key]) for key, value in fresh["model"].state_dict().items())
+@pytest.mark.parametrize("kind", ["flipped", "short", "empty", "foreign"])
+def test_a_damaged_one_is_passed_over(tmp_path: Path, kind: str) -> None:
+    """A single flipped bit too, with which torch reads other weights and says nothing."""
+    store = CheckpointStore(tmp_path, 3)
+    for steps in (5, 10, 15):
+        newest = store.save(state(steps), steps)
+    content = bytearray(newest.read_bytes())
+    place = random.Random(0).randrange(len(content))
+    content[place] ^= 4
+    changed = {"flipped": bytes(content), "short": bytes(content[: len(content) // 2]), "empty": b"", "foreign": b"PK"}
+    newest.write_bytes(changed[kind])
+    found = store.newest()
+    assert found is not None and found[0]["course"] == {"steps": 10} and store.damaged == [newest]
+    store.save(state(12), 12)  # what lies ahead of it is of no use any more
+    assert [int(path.name[:9]) for path in store.paths()] == [5, 10, 12]
 
 
-def test_none_and_a_damaged_one(tmp_path: Path) -> None:
-    modules, optimizer = training(0)
-    assert restore_checkpoint(tmp_path, "digest", modules, optimizer) == (0, 0.0, "starting from scratch")
-    (tmp_path / "checkpoint.pt").write_bytes(b"PK\x03\x04")
-    with pytest.raises(UserError, match=r"checkpoint\.pt: damaged"):
-        restore_checkpoint(tmp_path, "digest", modules, optimizer)
-    save_tensors([1, 2], tmp_path / "checkpoint.pt")
-    with pytest.raises(UserError, match=r"checkpoint\.pt: no checkpoint of a training: remove it"):
-        restore_checkpoint(tmp_path, "digest", modules, optimizer)
+def test_all_damaged(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path, 2)
+    paths = [store.save(state(steps), steps) for steps in (5, 10)]
+    for path in paths:
+        path.write_bytes(b"")
+    assert store.newest() is None and store.damaged == paths[::-1]
+
+
+@settings(max_examples=25, deadline=None)
+@given(values=st.lists(st.sampled_from([1.0, 2.0, 3.0, 4.0]), min_size=1, max_size=8), count=st.integers(1, 3))
+def test_the_best_weights(tmp_path_factory: pytest.TempPathFactory, values: list[float], count: int) -> None:
+    folder = tmp_path_factory.mktemp("best")
+    best = BestWeights(folder, count, 1)
+    for epoch, value in enumerate(values, 1):
+        best.rank(value, epoch)
+        best.write(epoch, {"w": torch.tensor([float(epoch)]), "n": torch.tensor(epoch)})
+    expected = [epoch for _, epoch in sorted((value, epoch) for epoch, value in enumerate(values, 1))[:count]]
+    assert [epoch for _, epoch in best.kept] == expected
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == sorted(p.name for p in best.paths())
+    mean = best.mean()
+    assert mean["w"].item() == pytest.approx(sum(expected) / len(expected)) and mean["n"].item() == expected[0]
+
+
+def test_weights_that_an_older_checkpoint_names_stay(tmp_path: Path) -> None:
+    best = BestWeights(tmp_path, 1, 2)
+    for epoch, value in ((1, 3.0), (2, 2.0), (3, 1.0)):
+        best.rank(value, epoch)
+        best.write(epoch, {"w": torch.tensor([float(epoch)])})
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["epoch-000002.pt", "epoch-000003.pt"]
+
+
+def test_no_best_weights(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no epoch's weights are kept: set training.checkpoints.best=1"):
+        BestWeights(tmp_path, 0, 1).mean()

@@ -25,11 +25,11 @@ from imlkd.models.ge2e import Ge2e
 from imlkd.models.speaker_model import CosineHead, SpeakerModel
 from imlkd.models.store import load_model, save_model
 from imlkd.models.tdnn import Tdnn, TdnnConfig
+from imlkd.training.config import TrainingConfig
 from imlkd.training.gates import IntegratedInputs, check_relevance_name, is_cached
 from imlkd.training.pool import grid_of, load_pool
 from imlkd.training.sampling import SegmentPool
 from imlkd.training.student import StudentConfig, TeacherTargets, train_student
-from imlkd.training.trainer import TrainingConfig
 
 SPEAKERS = ["s0", "s1", "s2", "s3"]
 RELEVANCE = RelevanceConfig(
@@ -213,7 +213,7 @@ def test_curves_give_the_relevance_of_their_place(targets: Path, toy_corpus: Pat
 def test_a_student_by_another_gate(targets: Path, toy_corpus: Path, tmp_path: Path, gate: GateConfig) -> None:
     config = dataclasses.replace(STUDENT, gate=gate)
     for name, settings in (("a", config), ("b", config), ("soft", STUDENT)):
-        train_student(toy_corpus, targets, settings, build_method("imlkd"), tmp_path / name, "x", tmp_path / "progress")
+        train_student(toy_corpus, targets, settings, build_method("imlkd"), tmp_path / name, {}, tmp_path / "progress")
     assert load_config(StudentConfig, tmp_path / "a/config.yaml") == config
     a, b, soft = ((tmp_path / name / "final.pt").read_bytes() for name in ("a", "b", "soft"))
     assert a == b and a != soft
@@ -232,7 +232,7 @@ def test_maps_of_something_else_are_refused(targets: Path, toy_corpus: Path, tmp
 
     def refused(config: StudentConfig, teacher: Path | None, folder: Path = targets) -> str:
         with pytest.raises(UserError) as caught:
-            train_student(toy_corpus, folder, config, build_method("imlkd"), tmp_path / "x", "x", None, teacher)
+            train_student(toy_corpus, folder, config, build_method("imlkd"), tmp_path / "x", {}, None, teacher)
         assert "\n" not in str(caught.value) and not (tmp_path / "x/final.pt").exists()
         return str(caught.value)
 

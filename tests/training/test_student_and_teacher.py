@@ -18,11 +18,11 @@ from imlkd.features.segments import Segment, SegmentsConfig, read_segments, writ
 from imlkd.kaldi_io import ArkWriter, read_scp_arrays, read_table, write_table
 from imlkd.models.store import load_model
 from imlkd.models.tdnn import Tdnn, TdnnConfig
+from imlkd.training.config import FineTuningConfig, TrainingConfig
 from imlkd.training.live_teacher import with_adapters
 from imlkd.training.pool import grid_of, load_pool
-from imlkd.training.student import StudentConfig, TeacherTargets, method_of, train_student
+from imlkd.training.student import StudentConfig, TeacherTargets, fine_tuned, method_of, train_student
 from imlkd.training.teacher import TeacherConfig, train_teacher
-from imlkd.training.trainer import TrainingConfig
 
 TRAINING = TrainingConfig(epochs=3, batch=4, threads=1)
 TEACHER = TeacherConfig(TdnnConfig(width=8, blocks=1, embedding_dim=6), TRAINING, SegmentsConfig(durations=[0.5, 1.0]))
@@ -44,7 +44,7 @@ def made(toy_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     """Teacher and targets."""
     folder = tmp_path_factory.mktemp("exp")
     teacher, targets = folder / "teacher", folder / "teacher/targets_toy"
-    train_teacher(toy_corpus, TEACHER, teacher, "x", folder / "progress")
+    train_teacher(toy_corpus, TEACHER, teacher, {}, folder / "progress")
     write_segments(targets / "segments", grid_of(toy_corpus, RELEVANCE.segments))
     save_config(RELEVANCE, targets / "config.yaml")
     DoneMarker(targets / ".done").begin({"x": "1"})
@@ -70,7 +70,7 @@ def test_a_student_by_each_method(made: tuple[Path, Path], toy_corpus: Path, tmp
     models = []
     for folder in (tmp_path / "a", tmp_path / "b"):
         method = method_of(name, None, folder, [])
-        train_student(toy_corpus, made[1], STUDENT, method, folder, "x", tmp_path / "progress")
+        train_student(toy_corpus, made[1], STUDENT, method, folder, {}, tmp_path / "progress")
         models.append(load_model(folder))
         network = with_adapters(STUDENT.network, method)
         assert load_config(StudentConfig, folder / "config.yaml") == dataclasses.replace(STUDENT, network=network)
@@ -85,7 +85,7 @@ def test_a_student_that_starts_as_its_teacher_and_keeps_its_head(
 ) -> None:
     config = StudentConfig(TEACHER.network, TRAINING, start="teacher", head="teacher")
     method = method_of("kd", None, tmp_path, [])
-    train_student(toy_corpus, made[1], config, method, tmp_path, "x", tmp_path / "progress")
+    train_student(toy_corpus, made[1], config, method, tmp_path, {}, tmp_path / "progress")
     teacher, student = load_model(made[0]).state_dict(), load_model(tmp_path).state_dict()
     assert torch.equal(teacher["head.weight"], student["head.weight"])
     assert not torch.equal(teacher["first.0.weight"], student["first.0.weight"])
@@ -101,7 +101,7 @@ def test_a_student_of_another_network(made: tuple[Path, Path], toy_corpus: Path,
     }
     overrides = [f"model={name}", *small[name], "training.epochs=1", "training.batch=4", "training.threads=1"]
     config = load_config(StudentConfig, None, overrides)
-    train_student(toy_corpus, made[1], config, method_of("kd", None, tmp_path, []), tmp_path, "x", tmp_path / "p")
+    train_student(toy_corpus, made[1], config, method_of("kd", None, tmp_path, []), tmp_path, {}, tmp_path / "p")
     assert load_config(StudentConfig, tmp_path / "config.yaml") == config
     model = load_model(tmp_path)
     assert type(model).__name__.lower() == name and model.head is not None
@@ -109,12 +109,12 @@ def test_a_student_of_another_network(made: tuple[Path, Path], toy_corpus: Path,
 
 def test_two_views(made: tuple[Path, Path], toy_corpus: Path, tmp_path: Path) -> None:
     config = dataclasses.replace(STUDENT, views=2)
-    train_student(toy_corpus, made[1], config, build_method("kd"), tmp_path / "two", "x", tmp_path / "progress")
-    train_student(toy_corpus, made[1], STUDENT, build_method("kd"), tmp_path / "one", "x", tmp_path / "progress")
+    train_student(toy_corpus, made[1], config, build_method("kd"), tmp_path / "two", {}, tmp_path / "progress")
+    train_student(toy_corpus, made[1], STUDENT, build_method("kd"), tmp_path / "one", {}, tmp_path / "progress")
     two, one = (load_model(tmp_path / name).state_dict() for name in ("two", "one"))
     assert any(not torch.equal(value, one[key]) for key, value in two.items())
     with pytest.raises(UserError, match="views: 2 is for methods of one view"):
-        train_student(toy_corpus, made[1], config, build_method("imlkd"), tmp_path / "x", "x", tmp_path / "progress")
+        train_student(toy_corpus, made[1], config, build_method("imlkd"), tmp_path / "x", {}, tmp_path / "progress")
 
 
 def test_stages_of_a_teacher_with_features_of_its_own(
@@ -127,17 +127,17 @@ def test_stages_of_a_teacher_with_features_of_its_own(
     (copied / "model.yaml").write_text(text.replace("low_freq: 20", "low_freq: 40"))
     with pytest.raises(UserError, match="this teacher hears features of its own.*imlkd methods"):
         targets = copied / made[1].name
-        train_student(toy_corpus, targets, STUDENT, build_method("at"), tmp_path / "x", "x", tmp_path / "progress")
+        train_student(toy_corpus, targets, STUDENT, build_method("at"), tmp_path / "x", {}, tmp_path / "progress")
     (copied / "model.yaml").unlink()
     with pytest.raises(UserError, match="holds no teacher, whose stages the method needs"):
-        train_student(toy_corpus, targets, STUDENT, build_method("at"), tmp_path / "x", "x", tmp_path / "progress")
+        train_student(toy_corpus, targets, STUDENT, build_method("at"), tmp_path / "x", {}, tmp_path / "progress")
 
 
 def test_methods_differ_in_the_method_only(made: tuple[Path, Path], toy_corpus: Path, tmp_path: Path) -> None:
     """A plain KD without weight is the student without a teacher: same start, same batches."""
     for name, overrides in (("none", []), ("kd", ["weight=0"]), ("imlkd", ["weight_input=0", "weight_integrated=0"])):
         method = method_of(name, None, tmp_path / name, overrides)
-        train_student(toy_corpus, made[1], STUDENT, method, tmp_path / name, "x", tmp_path / "progress")
+        train_student(toy_corpus, made[1], STUDENT, method, tmp_path / name, {}, tmp_path / "progress")
     expected = load_model(tmp_path / "none").state_dict()
     for name in ("kd", "imlkd"):
         for key, value in load_model(tmp_path / name).state_dict().items():
@@ -183,20 +183,20 @@ def test_targets_that_do_not_fit(made: tuple[Path, Path], toy_corpus: Path, tmp_
     with pytest.raises(
         UserError, match=r"cosines\.scp: lacks 1 segments \(first: s3-u3-0100-00001\): run stage 3 again"
     ):
-        train_student(toy_corpus, other, STUDENT, method, tmp_path / "student", "x", tmp_path / "progress")
+        train_student(toy_corpus, other, STUDENT, method, tmp_path / "student", {}, tmp_path / "progress")
     write_segments(other / "segments", read_segments(targets / "segments"))
     with ArkWriter(other / "cosines.ark", other / "cosines.scp") as writer:
         for name in read_table(targets / "cosines.scp"):
             writer.write(name, np.zeros(3))
     with pytest.raises(UserError, match="targets are over 3 speakers, the data has 4: run stage 3 again"):
-        train_student(toy_corpus, other, STUDENT, method, tmp_path / "student", "x", tmp_path / "progress")
+        train_student(toy_corpus, other, STUDENT, method, tmp_path / "student", {}, tmp_path / "progress")
     assert not (tmp_path / "student/final.pt").exists()
 
 
 def test_without_targets(toy_corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"segments: no such file"):
         method = build_method("kd", None)
-        train_student(toy_corpus, tmp_path / "gone", STUDENT, method, tmp_path / "out", "x", tmp_path / "progress")
+        train_student(toy_corpus, tmp_path / "gone", STUDENT, method, tmp_path / "out", {}, tmp_path / "progress")
 
 
 def test_training_data_of_one_utterance(toy_corpus: Path, tmp_path: Path) -> None:
@@ -205,4 +205,27 @@ def test_training_data_of_one_utterance(toy_corpus: Path, tmp_path: Path) -> Non
         write_table(tmp_path / "one" / name, {key: value})
     (tmp_path / "one/features.yaml").write_text((toy_corpus / "features.yaml").read_text())
     with pytest.raises(UserError, match="no two training segments of one duration: the data is too little"):
-        train_teacher(tmp_path / "one", TEACHER, tmp_path / "out", "x", tmp_path / "progress")
+        train_teacher(tmp_path / "one", TEACHER, tmp_path / "out", {}, tmp_path / "progress")
+
+
+def test_large_margin_fine_tuning_goes_on_from_the_student(
+    made: tuple[Path, Path], toy_corpus: Path, tmp_path: Path
+) -> None:
+    method, first, second = build_method("kd"), tmp_path / "kd", tmp_path / "kd_lm"
+    train_student(toy_corpus, made[1], STUDENT, method, first, {}, tmp_path / "progress")
+    tuned = fine_tuned(dataclasses.replace(STUDENT, fine_tuning=FineTuningConfig(margin=0.4, rate=0.01)), 1)
+    assert (tuned.training.margin, tuned.training.epochs, tuned.training.longest) == (0.4, 1, True)
+    train_student(toy_corpus, made[1], tuned, build_method("kd"), second, {}, tmp_path / "progress", init=first)
+    before, after = load_model(first).state_dict(), load_model(second).state_dict()
+    assert not torch.equal(before["segment.1.weight"], after["segment.1.weight"])
+    torch.testing.assert_close(before["segment.1.weight"], after["segment.1.weight"], rtol=0.0, atol=1e-3)
+    resolved = load_config(StudentConfig, second / "config.yaml")
+    assert resolved == tuned
+
+
+def test_only_the_longest_duration_of_each_utterance(toy_corpus: Path) -> None:
+    pool = load_pool(toy_corpus, grid_of(toy_corpus, RELEVANCE.segments), ["s0", "s1", "s2", "s3"])
+    pool.keep_longest()
+    drawn = {int(i) for epoch in range(3) for batch in pool.epoch_batches(800, 3, 0, epoch) for i in batch}
+    assert {pool.segments[i].frames for i in drawn} == {100}
+    assert {pool.segments[i].utterance for i in drawn} == set(pool.offsets)

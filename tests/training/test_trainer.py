@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import os
+import signal
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -16,12 +17,16 @@ from imlkd.distillation.method import Method
 from imlkd.distillation.methods.imlkd import Imlkd, ImlkdConfig
 from imlkd.distillation.methods.no_teacher import NoTeacher, NoTeacherConfig
 from imlkd.distillation.objective import Objective
-from imlkd.errors import UserError
+from imlkd.errors import Preempted, UserError
 from imlkd.features.fbank import FbankConfig
 from imlkd.models.speaker_model import CosineHead
 from imlkd.models.tdnn import Tdnn, TdnnConfig
+from imlkd.training.checkpoint import CheckpointStore
+from imlkd.training.config import CheckpointsConfig, LoaderConfig, MarginConfig, RateConfig, TrainingConfig
+from imlkd.training.identity import Identity, settings_of
+from imlkd.training.position import Plan, Position
 from imlkd.training.sampling import Indices, SegmentPool
-from imlkd.training.trainer import Trainer, TrainingConfig, prepare_torch
+from imlkd.training.trainer import Trainer, prepare_torch
 
 Make = Callable[..., SegmentPool]
 CONFIG = TrainingConfig(epochs=6, batch=2, learning_rate=0.01, threads=1, seed=3)
@@ -70,12 +75,14 @@ def trainer(
         return DistillationBatch(crops, labels, logits, 0.5 + 0.5 * torch.rand(crops.shape[:2]), logits)
 
     objective = Objective(method or NoTeacher(NoTeacherConfig()), config.margin, config.scale)
-    return Trainer(config, model, objective, pool, batch, folder, made_from, folder / "progress")
+    identity = Identity({"data": made_from}, settings_of(config, "training."))
+    return Trainer(config, model, objective, pool, batch, folder, identity, folder / "progress")
 
 
 def log(folder: Path) -> list[dict[str, float]]:
     lines = (folder / "log/train.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
+    timed = ("seconds", "samples_per_second", "loader_wait")
+    return [{k: v for k, v in json.loads(line).items() if k not in timed} for line in lines]
 
 
 @pytest.fixture(autouse=True)
@@ -167,13 +174,122 @@ def test_a_checkpoint_of_something_else_is_not_used(
     assert log(tmp_path) == log(tmp_path / "alone")
 
 
-def test_a_damaged_checkpoint_is_named(pool: Make, tmp_path: Path) -> None:
+def same(a: Trainer, b: Trainer) -> bool:
+    other = b.model.state_dict()
+    return all(torch.equal(value, other[name]) for name, value in a.model.state_dict().items())
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(
+    pool: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = pool()
+    whole = trainer(made, tmp_path / "whole")
+    whole.run()
+    with pytest.raises(Interrupted):
+        trainer(made, tmp_path / "torn", die_at=7).run()
+    newest = CheckpointStore(tmp_path / "torn", 2).paths()[-1]
+    newest.write_bytes(newest.read_bytes()[:-9])
+    capsys.readouterr()
+    resumed = trainer(made, tmp_path / "torn")
+    resumed.run()
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == f"warning: {newest} is damaged: taking the one before" and "going on after epoch 2" in said[1]
+    assert same(resumed, whole) and log(tmp_path / "torn") == log(tmp_path / "whole")
+
+
+def test_a_changed_setting_is_named(pool: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = pool()
     trainer(made, tmp_path).run()
-    content = (tmp_path / "checkpoint.pt").read_bytes()
-    (tmp_path / "checkpoint.pt").write_bytes(content[: len(content) // 2])
-    with pytest.raises(UserError, match=r"checkpoint\.pt: damaged or not a file of weights: remove it and run"):
-        trainer(made, tmp_path).run()
+    for change, words in (
+        ({"learning_rate": 0.02}, "starting from scratch (training.learning_rate 0.01 -> 0.02)"),
+        ({"learning_rate": 0.02, "loader": LoaderConfig(prefetch=9)}, "loader.prefetch 4 -> 9: without effect"),
+        ({"learning_rate": 0.02, "threads": 0}, "training.threads 1 -> 0: no longer the same to the bit"),
+    ):
+        capsys.readouterr()
+        trainer(made, tmp_path, dataclasses.replace(CONFIG, **change)).run()  # type: ignore[arg-type]
+        assert words in capsys.readouterr().out.splitlines()[0]
+
+
+def test_checkpoints_inside_an_epoch(pool: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = pool()
+    config = dataclasses.replace(CONFIG, crops=4, checkpoints=CheckpointsConfig(steps=4))
+    whole = trainer(made, tmp_path / "whole", config, Projected())
+    start = {name: value.clone() for name, value in whole.objective.state_dict().items()}
+    whole.run()
+    with pytest.raises(Interrupted):
+        method = Projected()
+        method.load_state_dict({name.removeprefix("method."): value for name, value in start.items()})
+        trainer(made, tmp_path / "torn", config, method, die_at=8).run()
+    capsys.readouterr()
+    resumed = trainer(made, tmp_path / "torn", config, Projected())
+    resumed.run()
+    assert "going on after step " in capsys.readouterr().out.splitlines()[0]
+    assert same(resumed, whole) and log(tmp_path / "torn") == log(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_asked_to_leave_it_saves_and_goes_on_there(pool: Make, tmp_path: Path, number: signal.Signals) -> None:
+    made = pool()
+    config = dataclasses.replace(CONFIG, crops=4)
+    whole = trainer(made, tmp_path / "whole", config)
+    whole.run()
+    training = trainer(made, tmp_path / "torn", config)
+    make, steps = training.make_batch, []
+
+    def asked(chosen: Indices) -> DistillationBatch:
+        steps.append(1)
+        if len(steps) == 5:
+            os.kill(os.getpid(), number)
+        return make(chosen)
+
+    training.make_batch = asked
+    before = signal.getsignal(number)
+    with pytest.raises(Preempted, match=f"{number.name}: saved after step 5: the same command goes on there"):
+        training.run()
+    assert signal.getsignal(number) == before
+    resumed = trainer(made, tmp_path / "torn", config)
+    resumed.run()
+    assert same(resumed, whole) and log(tmp_path / "torn") == log(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_change_nothing(pool: Make, tmp_path: Path, workers: int) -> None:
+    made = pool()
+    config = dataclasses.replace(CONFIG, loader=LoaderConfig(workers=workers))
+    alone, helped = trainer(made, tmp_path / "alone"), trainer(made, tmp_path / "helped", config)
+    alone.run(), helped.run()
+    assert same(alone, helped) and log(tmp_path / "alone") == log(tmp_path / "helped")
+
+
+@pytest.mark.parametrize("final", ["mean", "ema", "best"])
+def test_averages_are_those_of_the_weights_along_the_way(pool: Make, tmp_path: Path, final: str) -> None:
+    made = pool()
+    kept = CheckpointsConfig(best=2)
+    config = dataclasses.replace(CONFIG, final=final, mean_epochs=3, ema_decay=0.8, checkpoints=kept)
+    training = trainer(made, tmp_path, config)
+    steps: list[torch.Tensor] = []
+    ends: list[torch.Tensor] = []
+    after_step, after_epoch = training.averages.after_step, training.averages.after_epoch
+
+    def stepped(model: torch.nn.Module) -> None:
+        steps.append(training.model.segment[1].weight.detach().clone())
+        after_step(model)
+
+    def ended(model: torch.nn.Module, epoch: int) -> None:
+        ends.append(training.model.segment[1].weight.detach().clone())
+        after_epoch(model, epoch)
+
+    training.averages.after_step, training.averages.after_epoch = stepped, ended  # type: ignore[method-assign]
+    training.run()
+    losses = [entry["loss"] for entry in log(tmp_path)]
+    moving = steps[0]
+    for weights in steps[1:]:
+        moving = 0.8 * moving + 0.2 * weights
+    best = sorted(range(6), key=lambda i: losses[i])[:2]
+    means = {"mean": torch.stack(ends[3:]).mean(0), "best": torch.stack([ends[i] for i in best]).mean(0)}
+    expected = means | {"ema": moving}
+    torch.testing.assert_close(training.model.segment[1].weight.detach(), expected[final], rtol=1e-5, atol=1e-6)
+    assert not torch.allclose(expected[final], ends[-1], atol=1e-4)
 
 
 @pytest.mark.parametrize("half", ['{"epoch": 3, "lo', '{"epoch": "x"}\n', "[]\n", "{}\n"])
@@ -196,7 +312,7 @@ def test_a_loss_that_is_not_finite_stops_at_once(pool: Make, tmp_path: Path) -> 
     assert message.startswith("loss is not finite (aam) on a batch with s") and message.endswith(
         ": lower learning_rate"
     )
-    assert "-00" in message and not (tmp_path / "checkpoint.pt").exists()
+    assert "-00" in message and CheckpointStore(tmp_path, 2).paths() == []
 
 
 def test_a_full_disk_names_the_file_and_keeps_the_last_checkpoint(
@@ -208,15 +324,71 @@ def test_a_full_disk_names_the_file_and_keeps_the_last_checkpoint(
     made = pool()
     with pytest.raises(Interrupted):
         trainer(made, tmp_path, die_at=7).run()
-    before, lines = (tmp_path / "checkpoint.pt").read_bytes(), (tmp_path / "log/train.jsonl").stat().st_size
-    limits = ((0, "train.jsonl"), (lines + 20, "train.jsonl"), (len(before) // 2, "checkpoint.pt"))
+    kept = CheckpointStore(tmp_path, 2).paths()
+    before, lines = [path.read_bytes() for path in kept], (tmp_path / "log/train.jsonl").stat().st_size
+    limits = ((0, "train.jsonl"), (lines + 20, "train.jsonl"), (len(before[-1]) // 2, r"\d{9}.*\.pt"))
     for limit, name in limits:  # rewriting the log, adding a line to it, the next checkpoint
         with file_size_limit(limit), pytest.raises(UserError, match=f"{name}: the file-size limit is reached"):
             trainer(made, tmp_path).run()
-        assert (tmp_path / "checkpoint.pt").read_bytes() == before
+        assert [path.read_bytes() for path in CheckpointStore(tmp_path, 2).paths()] == before
     trainer(made, tmp_path).run()
     assert [entry["epoch"] for entry in log(tmp_path)] == [1, 2, 3, 4, 5, 6]
-    assert not [name for name in os.listdir(tmp_path) if ".tmp" in name]
+    assert not [path for path in tmp_path.rglob("*") if ".tmp" in path.name]
+
+
+def test_a_batch_that_is_not_finite_is_left_out_and_noted(
+    pool: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = dataclasses.replace(CONFIG, max_skipped=2)
+    training = trainer(pool(), tmp_path, config)
+    make, steps = training.make_batch, []
+
+    def ill(chosen: Indices) -> DistillationBatch:
+        batch = make(chosen)
+        steps.append(1)
+        if len(steps) in (2, 4):
+            batch.features[0, 0, 0] = float("nan")
+        return batch
+
+    training.make_batch = ill
+    training.run()
+    entries = [json.loads(line) for line in (tmp_path / "log/trouble.jsonl").read_text().splitlines()]
+    assert [entry["terms"] for entry in entries] == [{"loss": "nan", "aam": "nan"}] * 2
+    assert all(len(entry["segments"]) >= 2 for entry in entries)
+    assert "step left out (2 of 2)" in capsys.readouterr().out
+    assert all(value.isfinite().all() for value in training.model.state_dict().values()), "statistics have seen it"
+    assert all(math.isfinite(entry["loss"]) for entry in log(tmp_path))
+
+
+def test_a_device_without_room_names_the_batch_and_the_key(
+    pool: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = trainer(pool(), tmp_path)
+
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(training.objective, "forward", full)
+    with pytest.raises(UserError, match=r"out of memory on a batch of \d+ segments of \d+ frames .*training.batch"):
+        training.run()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"optimizer": "sgd", "learning_rate": 0.05},
+        {"rate": RateConfig("cyclic", cycles=2)},
+        {"softmax": MarginConfig(begin=0.2, end=0.6, top_k=1, sub_centres=2)},
+    ],
+)
+def test_it_learns_as_people_train(pool: Make, tmp_path: Path, change: dict[str, object]) -> None:
+    training = trainer(pool(), tmp_path, dataclasses.replace(CONFIG, epochs=10, **change))  # type: ignore[arg-type]
+    if "softmax" in change:
+        training.objective.margin = 9.9  # the schedule's business
+    training.run()
+    entries = log(tmp_path)
+    assert entries[-1]["aam"] < 0.5 * entries[0]["aam"]
+    assert training.objective.margin == CONFIG.margin
 
 
 def test_rate_ramp_and_clip_of_each_step(pool: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,3 +466,33 @@ def test_terms_are_compared_once_an_epoch_without_a_trace_in_the_weights(
     quiet.run()
     for (name, value), other in zip(watched.model.state_dict().items(), quiet.model.state_dict().values(), strict=True):
         assert torch.equal(value, other), name
+
+
+def test_parts_of_a_batch_add_up_to_its_gradient(pool: Make, tmp_path: Path) -> None:
+    """With batch norms in evaluation mode, whose statistics are those of each part otherwise."""
+    made, found = pool(3, 6), []
+    for count in (1, 3):
+        config = dataclasses.replace(CONFIG, accumulate=count, clip=1e9, batch=4)
+        training = trainer(made, tmp_path / str(count), config)
+        training.model.eval()
+        work = next(iter(Plan(made, config, Position(), training.processes)))
+        terms = training.stepper.step(work, training.make_batch(work.chosen))
+        found.append((terms["loss"], [p.grad.clone() for p in training.model.parameters() if p.grad is not None]))
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
+    for a, b in zip(found[0][1], found[1][1], strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_bfloat16_touches_the_network_only(pool: Make, tmp_path: Path) -> None:
+    config = dataclasses.replace(CONFIG, epochs=10, precision="bfloat16")
+    training = trainer(pool(), tmp_path, config)
+    kinds = []
+    head, first = training.model.head, training.model.first[0]
+    assert head is not None
+    head.register_forward_hook(lambda module, inputs, output: kinds.append(("head", inputs[0].dtype, output.dtype)))
+    first.register_forward_hook(lambda module, inputs, output: kinds.append(("first", torch.float32, output.dtype)))
+    training.run()
+    assert set(kinds) == {("head", torch.float32, torch.float32), ("first", torch.float32, torch.bfloat16)}
+    assert all(value.dtype != torch.bfloat16 for value in training.model.state_dict().values())
+    entries = log(tmp_path)
+    assert entries[-1]["aam"] < 0.5 * entries[0]["aam"]
