@@ -105,7 +105,7 @@ def fuse(model: nn.Module) -> int:
 
 
 def _fits(layer: nn.Module) -> bool:
-    return type(layer) is FrameLayer and not layer.slope and isinstance(layer.norm, nn.BatchNorm1d) and layer.norm.affine
+    return type(layer) is FrameLayer and not layer.slope and layer.norm.affine
 
 
 def _keeping_own(pooling: AttentivePooling) -> FusedPooling:
