@@ -172,7 +172,8 @@ def contest(name: str, channels: int, count: int, repetitions: int, exact: int, 
     maps = {key: found[key] if key in found else one() for key, one in work.items()}
     taken = interleaved(work, repetitions)
     result: dict[str, float] = {"captum_equal_internal_batch": internal or steps}
-    print(f"\n{name}, {count} utterances of 2 s\n{'':20}{'correlation':>12}{'error':>8}{'nodes':>7}{'s/utt':>9}   spread")
+    print(f"\n{name}, {count} utterances of 2 s")
+    print(f"{'':20}{'correlation':>12}{'error':>8}{'nodes':>7}{'s/utt':>9}   spread")
     for key, times in taken.items():
         one = maps[key]
         like, error = quality(one, reference)
