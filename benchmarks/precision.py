@@ -5,14 +5,15 @@
 
     "$IMLKD_PYTHON" benchmarks/precision.py --data data/train --teacher exp/tdnn --json precision.json
 
-Each line is what the engine would do with that part rounded: gradients at 17 nodes, the change of the cosine in fp32 but
-in the last line.
+Each line is what the engine would do with that part rounded: gradients at 17 nodes, the change of the cosine in fp32
+but in the last line.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 import imlkd.models.tdnn as tdnn
 from benchmarks.attribution_models import correlation
 from benchmarks.paths import drawn

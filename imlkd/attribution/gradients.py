@@ -2,7 +2,7 @@
 
 bf16 here means autocast of the convolutions alone. The residual stream and the statistics stay in fp32, because the
 networks multiply by an fp32 mask after each layer; linear layers, which see an utterance's statistics and its
-embedding, and the cosines are kept in fp32 explicitly. docs/attribution.md shows what each of these is worth.
+embedding, and the cosines are kept in fp32 explicitly. docs/engine.md shows what each of these is worth.
 """
 
 from __future__ import annotations
