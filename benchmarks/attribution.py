@@ -15,6 +15,7 @@ import platform
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -35,9 +36,10 @@ from benchmarks.attribution_models import (
     timed,
     waveforms,
 )
-from imlkd.attribution.gradients import has_compiler, matrix_rate
+from imlkd.attribution.gradients import TeacherFunction, has_compiler, matrix_rate
 from imlkd.attribution.integrated_gradients import IntegratedGradients, Utterance
 from imlkd.attribution.integration_config import IntegrationConfig
+from imlkd.attribution.quantities import TargetCosine
 from imlkd.models.size import count_macs
 from imlkd.models.speaker_model import SpeakerModel
 
@@ -210,6 +212,26 @@ def show_roofline(channels: int, rates: dict[str, float]) -> dict[str, float]:
     return {"roofline_whole_ms": 1e3 * whole, "roofline_products_ms": 1e3 * products, "roofline_bound_ms": 1e3 * bound}
 
 
+def show_layers(channels: int) -> dict[str, float]:
+    """Processor milliseconds of one gradient of 2 s, lowest of 4, with layers as they are and fused."""
+    given = Contest("ecapa", channels, 8)
+    features = torch.stack(given.features)
+    lengths, targets = torch.full((8,), features.shape[1]), torch.arange(8)
+    quantity = TargetCosine()
+    functions = {name: TeacherFunction(given.model, quantity, fold=name == "fused") for name in ("as_is", "fused")}
+    taken: dict[str, list[float]] = {}
+    for _ in range(4):
+        for name, function in functions.items():
+            for half in (False, True):
+                started = time.process_time()
+                function.gradient(features.clone(), lengths, targets, half)
+                seconds = time.process_time() - started
+                taken.setdefault(f"layers_{name}_{'bf16' if half else 'fp32'}_cpu_ms", []).append(1e3 * seconds / 8)
+    best = {key: min(times) for key, times in taken.items()}
+    print("\n" + "\n".join(f"{key:36}{value:8.1f}" for key, value in best.items()))
+    return best
+
+
 def peak_mb(count: int, channels: int) -> float:
     """Peak memory of a process that explains a stream of ``count`` utterances."""
     command = [sys.executable, __file__, "--peak", str(count), "--channels", str(channels)]
@@ -253,7 +275,7 @@ def main() -> None:
     found |= result | {"matrix_rate_share": share(options.channels, result, rates)}
     parts = options.parts.split(",")
     if "roofline" in parts:
-        found |= show_roofline(options.channels, rates)
+        found |= show_layers(options.channels) | show_roofline(options.channels, rates)
     for name, channels in (("tdnn", max(8, options.channels * 5 // 8)), ("ge2e", 0)):
         if name in parts:
             rows = contest(name, channels, min(count, 4), repetitions, max(8, options.nodes // 4), False)
