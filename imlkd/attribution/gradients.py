@@ -2,7 +2,7 @@
 
 bf16 here means autocast of the convolutions alone. The residual stream and the statistics stay in fp32, because the
 networks multiply by an fp32 mask after each layer; linear layers, which see an utterance's statistics and its
-embedding, and the cosines are kept in fp32 explicitly. docs/attribution.md shows what each of these is worth.
+embedding, and the cosines are kept in fp32 explicitly. docs/engine.md shows what each of these is worth.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from imlkd.attribution.folding import folded
+from imlkd.attribution.fusing import fuse
 from imlkd.attribution.quantities import Quantity
 from imlkd.models.speaker_model import CosineHead, SpeakerModel
 
@@ -54,18 +55,19 @@ class Agreement:
 class TeacherFunction:
     """``quantity`` of ``model``, and its gradient in fp32 (``half`` False) or with bf16 convolutions.
 
-    :param fold: fold batch norms away where that is exact.
+    :param fold: fold batch norms away where that is exact, and fuse frame layers.
     :param compiled: compile the gradient with torch.compile, where a C++ compiler is found; costs minutes, once.
     """
 
     def __init__(self, model: SpeakerModel, quantity: Quantity, fold: bool = True, compiled: bool = False) -> None:
         self.model, self.norms_folded = folded(model) if fold else (model, 0)
         self.model.eval().requires_grad_(False)
+        self.compiles = compiled and has_compiler()
+        self.layers_fused = fuse(self.model) if fold and not self.compiles else 0  # a compiler does this itself
         self.quantity = quantity
         self._half = self.model
         self._compiled: dict[bool, Callable[..., Tensor]] = {}
         self._shape: tuple[int, ...] = ()
-        self.compiles = compiled and has_compiler()
 
     @torch.no_grad()
     def values(self, points: Tensor, lengths: Tensor, targets: Tensor) -> Tensor:

@@ -117,15 +117,15 @@ class IntegratedGradients:
                 self.convergence.add(found.name, found.nodes, found.error, found.gradients)
                 yield found
 
-    def levels(self, utterances: Iterable[Utterance]) -> Iterator[list[Attribution]]:
-        """Each utterance's attribution after every round of nodes, whatever its error: to choose a rule by."""
-        for utterance in utterances:
-            window = self._window([utterance])
-            half, integral, found = self._is_half(window), self.begin(), []
-            while ahead := integral.ahead():
-                self._visit(window, [(0, alpha) for alpha in ahead], {0: integral}, half)
-                found.append(self._result(window, 0, integral, self._change(window, {0: integral}, half)[0]))
-            yield found
+    def slopes(self, utterance: Utterance, alphas: Sequence[float]) -> tuple[list[float], list[float]]:
+        """F and dF/dalpha at places of an utterance's path, in fp32: to choose a path and a rule by."""
+        window, values, slopes = self._window([utterance]), [], []
+        for first in range(0, len(alphas), self._chunk_rows(window, len(utterance.features))):
+            places = [(0, alpha) for alpha in alphas[first : first + self._chunk_rows(window, len(utterance.features))]]
+            found, parts = self._contributions(window, places, half=False)
+            values += found
+            slopes += parts.flatten(1).sum(1, dtype=torch.float64).tolist()
+        return values, slopes
 
     # Together: so many utterances at a time
 

@@ -15,7 +15,7 @@ LOWEST_TOLERANCE = 1e-9
 
 @dataclass(frozen=True)
 class IntegrationConfig:
-    """Path, nodes, tolerance, memory. The defaults are those that docs/attribution.md measures."""
+    """Path, nodes, tolerance, memory. The defaults are those that docs/engine.md measures."""
 
     path: str = chosen("features", PATHS, help="what the path is straight in: the features, or their exponential")
     rule: str = chosen("adaptive", RULES, help="quadrature; adaptive halves the worst pieces of the path")

@@ -50,7 +50,7 @@ def explain_job(
     config = load_config(RelevanceConfig, out / "config.yaml")
     if config.evidence.minimum > 0:
         get_backend(config.evidence.backend)  # that it lacks is said now, not after hours
-    explainer = explainer_of(teacher, data_dir, config, allow_pipes)
+    explainer = explainer_of(teacher, data_dir, config, allow_pipes, job)
     save_origin(origin_of(teacher, config), out)
     work = plan_work(data_dir, read_segments(out / "segments"), config, job, nj)
     journal = Journal(out / f".journal.{job}", " ".join(made_from.values()))

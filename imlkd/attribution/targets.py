@@ -118,9 +118,17 @@ class Explainer:
             yield Target(segment, arrays, found[i].error, found[i].gradients)
 
 
-def explainer_of(teacher: Path, data_dir: Path, config: RelevanceConfig, allow_pipes: bool = False) -> Explainer:
-    """The teacher in a model folder, on the audio and speakers of a data directory."""
-    model = load_model(teacher)
+def device_of(job: int) -> torch.device:
+    """Jobs, from 1 on, take turns on the GPUs; without one all work on the CPU."""
+    devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return torch.device("cuda", (job - 1) % devices) if devices else torch.device("cpu")
+
+
+def explainer_of(
+    teacher: Path, data_dir: Path, config: RelevanceConfig, allow_pipes: bool = False, job: int = 1
+) -> Explainer:
+    """The teacher in a model folder, on the audio and speakers of a data directory, and on the device of a job."""
+    model = load_model(teacher).to(device_of(job))
     labels = read_table(data_dir / "utt2spk", fields=2)
     speech = SpeechReader(data_dir, model.frontend.sample_rate, allow_pipes)
     return Explainer(model, sort_ids(set(labels.values())), labels, speech, config)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from imlkd.attribution.relevance import RelevanceConfig, frame_relevance
-from imlkd.attribution.targets import KINDS, Explainer, Target
+from imlkd.attribution.targets import KINDS, Explainer, Target, device_of
 from imlkd.errors import UserError
 from imlkd.features.fbank import FbankConfig
 from imlkd.features.segments import Segment
@@ -147,3 +147,11 @@ def test_a_broken_teacher_is_named(toy_corpus: Path) -> None:
     model.segment[1].bias.data.fill_(float("nan"))
     with pytest.raises(UserError, match="^s0-u1-0060-00000: the teacher's output holds NaN or infinite values"):
         list(explainer(toy_corpus, model).targets(SEGMENTS))
+
+
+def test_jobs_take_turns_on_the_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [str(device_of(job)) for job in (1, 2, 3)] == ["cuda:0", "cuda:1", "cuda:0"]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert str(device_of(2)) == "cpu"
