@@ -45,10 +45,12 @@ def k2_finding(errors: Mapping[str, str]) -> Finding:
         problem = run_probe(0, ["k2"], str(LANE))["errors"]["k2"]
         if not problem:
             return Finding("k2", "fits", f"loads in {LANE}")
-        return Finding("k2", "fails", f"{LANE}: {problem}", f"remove {LANE.parents[1]}, and make it again")
+        return Finding("k2", "fails", f"{LANE}: {problem}", f"remove {LANE.parents[1]}, then local/setup_k2.sh")
     said = errors.get("k2", "not looked for")
     if "No module named" in said:
-        return Finding("k2", "lacks", "not installed: segments are found by numpy, with the same result")
+        return Finding(
+            "k2", "lacks", "not installed: segments are found by numpy, with the same result", "local/setup_k2.sh"
+        )
     return Finding("k2", "fails", said, "remove it from this environment: it was built for another torch")
 
 

@@ -20,17 +20,27 @@ TIMEOUT = 600.0  # seconds: importing torch from a cold disk, on a busy machine,
 GROUPS: dict[str, tuple[str, ...]] = {
     "base": ("numpy", "soundfile", "PyYAML", "click", "tqdm", "onnxruntime"),
     "train": (
-        "torch", "torchaudio", "lhotse", "urllib3", "lilcom", "h5py", "kaldiio", "captum", "multi_quantization",
+        "torch",
+        "torchaudio",
+        "lhotse",
+        "urllib3",
+        "lilcom",
+        "h5py",
+        "kaldiio",
+        "captum",
+        "matplotlib",
+        "multi_quantization",
     ),  # fmt: skip
-    "export": ("onnx", "onnxscript"),
+    "export": ("onnx", "onnxscript", "safetensors"),
     "minivox": ("espeakng-loader",),
     "m4a": ("av",),
     "resample": ("soxr",),
+    "silero": ("silero-vad",),
 }
-MODULES = {"PyYAML": "yaml", "espeakng-loader": "espeakng_loader"}
+MODULES = {"PyYAML": "yaml", "espeakng-loader": "espeakng_loader", "silero-vad": "silero_vad"}
 FOR = {
     "base": "everything", "train": "the recipe", "export": "imlkd export", "minivox": "the built-in corpus",
-    "m4a": "audio in m4a, without ffmpeg", "resample": "--resample",
+    "m4a": "audio in m4a, without ffmpeg", "resample": "--resample", "silero": "speech activity by silero",
 }  # fmt: skip
 
 

@@ -243,7 +243,7 @@ def test_a_killed_writer_leaves_the_store_whole(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_many_killed_writers_leave_the_store_whole(tmp_path: Path) -> None:
-    killed(tmp_path / "s", kills=50, latest=900, seed=1)
+    killed(tmp_path / "s", kills=20, latest=900, seed=1)
 
 
 def test_two_processes_at_once(tmp_path: Path) -> None:
