@@ -57,7 +57,8 @@ class FusedFrameLayer(FrameLayer):
 
     def rectify(self, frames: Tensor, valid: Valid) -> Tensor:
         """What follows the convolution."""
-        output: Tensor = _RectifiedNorm.apply(frames, self.gain, self.shift, _partial_mask(valid))
+        mask = _partial_mask(valid)
+        output: Tensor = _RectifiedNorm.apply(frames, self.gain, self.shift, mask)  # type: ignore[no-untyped-call]
         return output
 
 
@@ -73,7 +74,9 @@ class FusedPooling(nn.Module):
         self.of_frames = nn.Parameter(weight[:, :channels].clone(), requires_grad=False)
         self.of_statistics = nn.Linear(2 * channels, len(weight))
         self.of_statistics.weight = nn.Parameter(weight[:, channels:, 0].clone(), requires_grad=False)
-        self.of_statistics.bias = pooling.hidden.convolution.bias
+        bias = pooling.hidden.convolution.bias
+        assert bias is not None
+        self.of_statistics.bias = nn.Parameter(bias, requires_grad=False)
 
     def forward(self, frames: Tensor, valid: Valid) -> Tensor:
         """(B, C, T) -> (B, 2C)."""
