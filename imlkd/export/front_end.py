@@ -150,7 +150,7 @@ class SnippedGraph(GraphFrontEnd):
         size, hop = self.mel.size, self.mel.hop
         count = 1 + (waveform.shape[1] - size) // hop
         frames = self.mel(frames_of(functional.pad(waveform, (0, hop)), count, size, hop))
-        return torch.cat([frames[:, :1], frames, frames[:, -1:]], dim=1)
+        return torch.cat([frames.narrow(1, 0, 1), frames, frames.narrow(1, count - 1, 1)], dim=1)
 
     def min_samples(self, frames: int) -> int:
         return int(self.mel.size + (frames - 1) * self.mel.hop)

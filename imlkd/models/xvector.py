@@ -19,6 +19,7 @@ from imlkd.models.layers import PADDINGS, FrameLayer, sample_statistics
 from imlkd.models.speaker_model import SpeakerOutput
 
 KERNELS = ((5, 1), (3, 2), (3, 3), (1, 1), (1, 1))  # frames and dilation of each layer
+CONTEXT = 1 + sum((kernel - 1) * dilation for kernel, dilation in KERNELS)  # frames that one output sees
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Xvector(FbankModel):
     def __init__(self, config: XvectorConfig, fbank: FbankSettings) -> None:
         super().__init__(config, fbank)
         self.config, self.floor = config, config.floor
+        self.min_frames = CONTEXT if config.padding == "none" else 1
         widths = [fbank.num_mel_bins, *[config.width] * 4, config.wide]
         self.layers = nn.ModuleList(
             FrameLayer(inputs, outputs, kernel, dilation, config.padding, config.slope)
@@ -57,10 +59,9 @@ class Xvector(FbankModel):
 
         :raises UserError: without padding, for rows that the layers leave nothing of.
         """
-        needed = 1 + sum((kernel - 1) * dilation for kernel, dilation in KERNELS)
         exporting = torch.compiler.is_exporting()  # an exported graph is not asked
-        if self.config.padding == "none" and not exporting and int(lengths.min()) < needed:
-            raise UserError(f"{int(lengths.min())} frames of speech: this x-vector network needs {needed} or more")
+        if self.config.padding == "none" and not exporting and int(lengths.min()) < CONTEXT:
+            raise UserError(f"{int(lengths.min())} frames of speech: this x-vector network needs {CONTEXT} or more")
         frames, valid = self.normalized(features, lengths)
         stages: list[Tensor] = []
         for layer in self.layers:

@@ -10,9 +10,8 @@ from imlkd.corpora.trials import read_trials
 from imlkd.errors import UserError
 from imlkd.export.facts import cosine_map, facts_of, read_evaluations, thresholds_of
 from imlkd.scoring.calibration import Calibration
-from imlkd.scoring.cosine import write_scores
 from imlkd.scoring.evaluate import evaluate
-from imlkd.scoring.score_file import read_scores
+from imlkd.scoring.score_file import read_scores, write_scores
 
 
 @pytest.fixture

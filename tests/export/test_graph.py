@@ -11,11 +11,9 @@ from onnx import TensorProto, helper
 
 from imlkd.corpora.fingerprint import data_hash
 from imlkd.errors import UserError
-from imlkd.export.embedder import WaveformEmbedder
 from imlkd.export.graph import without_masks
 from imlkd.export.measure import embed, open_session
 from imlkd.export.stage import GRAPH
-from imlkd.runtime.loading import load_model
 
 ROOT = Path(__file__).parents[2]
 BOUND = 1e-4
@@ -99,18 +97,6 @@ def test_metadata(student, session) -> None:
     assert thresholds["eer"] == pytest.approx(metrics["eer"]["threshold"])
     assert thresholds["0.01"] == metrics["min_dcf"]["0.01"]["threshold"]
     assert int(told["imlkd.parameters"]) > 0 and int(told["imlkd.macs"]) > 0
-
-
-@pytest.mark.parametrize("name", ["model.onnx", "model.fp16.onnx", "model.int8.onnx"])
-def test_the_runtime_reads_every_variant(student, model, name: str) -> None:
-    loaded = load_model(student.out / name)
-    waveform = (0.1 * np.random.default_rng(4).standard_normal(20000)).astype(np.float32)
-    found, expected = loaded.embed(waveform, 16000), model.embed(torch.from_numpy(waveform)).numpy()
-    assert float(found @ expected) > (0.9 if "int8" in name else 0.9999)
-    assert (loaded.card.name, loaded.card.min_samples) == ("student", WaveformEmbedder(model).min_samples)
-    assert loaded.thresholds.list == "toy/trials" and loaded.calibration is None
-    with pytest.raises(UserError, match="samples"):
-        loaded.embed(waveform[: loaded.card.min_samples - 1], 16000)
 
 
 def test_it_is_one_file_without_traces_of_where_it_was_made(student) -> None:
