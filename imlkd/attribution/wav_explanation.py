@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from imlkd.attribution.areas import area
 from imlkd.attribution.baselines import Baseline, mean_frame
 from imlkd.attribution.curves import FULL, FUSED, SHORTEST, Curve, curve_windows, curves_of, distinct
+from imlkd.attribution.evidence import find_evidence
 from imlkd.attribution.integrated_gradients import Attribution, IntegratedGradients, Utterance
 from imlkd.attribution.orders import (
     ENERGY,
@@ -31,7 +31,8 @@ from imlkd.attribution.orders import (
 )
 from imlkd.attribution.perturbation import FRACTIONS, MODES, Probe, answers, ranks
 from imlkd.attribution.quantities import Target
-from imlkd.attribution.relevance import RelevanceConfig, frame_relevance
+from imlkd.attribution.relevance import EvidenceConfig, RelevanceConfig, frame_relevance
+from imlkd.attribution.segments import runs_of
 from imlkd.errors import UserError
 from imlkd.features.activity import ActivityConfig, speech_frames
 from imlkd.features.fbank import FRAMES_PER_SECOND, FbankConfig, LogMel, num_frames
@@ -43,6 +44,9 @@ from imlkd.progress import Progress
 from imlkd.scoring.metrics import Floats
 
 RELEVANCE = "relevance"
+SHORTEST_EVIDENCE = 0.1  # seconds, where the configuration looks for none
+
+Span = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,7 @@ class WavExplanation:
     :param features: (T, F) of the model's front-end, its padding left out.
     :param value: the explained quantity, ``baseline_value`` that of the baseline.
     :param curves: relevance of each duration that has a window, and ``fused``.
-    :param segments: intervals in seconds, by what they are (``speech``); each kind is a row of the picture.
+    :param segments: intervals in seconds, by what they are (``speech``, ``evidence``); each kind is a row of the picture.
     :param order: the curve whose order is tried.
     :param tried: by order.
     """
@@ -110,7 +114,7 @@ class WavExplanation:
     baseline_value: float
     curves: dict[str, Curve]
     completeness: dict[str, Completeness]
-    segments: dict[str, list[tuple[float, float]]]
+    segments: dict[str, list[Span]]
     order: str
     tried: dict[str, Tried]
 
@@ -180,7 +184,7 @@ def explain_waveform(
         baseline_value=baseline_value,
         curves=curves,
         completeness={key: _worst([found[w.id] for w in own]) for key, own in windows.items() if own},
-        segments={"speech": spans(speech_marks(waveform, rate))},
+        segments=segments_of(speech_marks(waveform, rate), curves[order].values, config.evidence),
         order=order,
         tried=_tried(engine, name, probe, target, scores, request),
     )
@@ -208,10 +212,17 @@ def speech_marks(waveform: Tensor, sample_rate: int) -> FloatArray:
     return marks
 
 
-def spans(marks: FloatArray) -> list[tuple[float, float]]:
-    """Runs of marked frames as start and end in seconds."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0.0], marks > 0, [0.0]])))
-    return [(float(a) / FRAMES_PER_SECOND, float(b) / FRAMES_PER_SECOND) for a, b in edges.reshape(-1, 2)]
+def segments_of(speech: FloatArray, relevance: FloatArray, config: EvidenceConfig) -> dict[str, list[Span]]:
+    """Runs of speech and of evidence (``evidence``), start and end in seconds.
+
+    :param speech: (T,) marks; ``relevance``: (T,) curve, whose evidence is at least ``minimum`` long, or 0.1 s.
+    """
+    lasting = replace(config, minimum=config.minimum or SHORTEST_EVIDENCE)
+    marks = {"speech": speech > 0, "evidence": find_evidence([relevance], lasting)[0][0]}
+    return {
+        kind: [(start / FRAMES_PER_SECOND, end / FRAMES_PER_SECOND) for start, end in runs_of(one)]
+        for kind, one in marks.items()
+    }
 
 
 def _explained(

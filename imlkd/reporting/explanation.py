@@ -90,7 +90,7 @@ def _trust(explained: WavExplanation, name: str) -> str:
 def _draw_segments(axes: Any, explained: WavExplanation) -> None:
     """A row of bars a kind of segment."""
     for row, spans in enumerate(explained.segments.values()):
-        axes.broken_barh([(start, end - start) for start, end in spans], (row - 0.35, 0.7), color="tab:green")
+        axes.broken_barh([(start, end - start) for start, end in spans], (row - 0.35, 0.7), color=f"C{2 + row}")
     axes.set_yticks(range(len(explained.segments)), list(explained.segments))
     axes.set_ylim(len(explained.segments) - 0.5, -0.5)
     axes.set_xlabel("seconds")

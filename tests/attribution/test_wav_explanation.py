@@ -12,9 +12,9 @@ import torch
 from imlkd.attribution.integrated_gradients import IntegratedGradients, Utterance
 from imlkd.attribution.orders import Explained, relevance_scores
 from imlkd.attribution.perturbation import FRACTIONS, Probe, perturbed, ranks, shown
-from imlkd.attribution.relevance import RelevanceConfig
+from imlkd.attribution.relevance import EvidenceConfig, RelevanceConfig
 from imlkd.attribution.targets import Explainer
-from imlkd.attribution.wav_explanation import Request, explain_waveform, spans
+from imlkd.attribution.wav_explanation import Request, explain_waveform, segments_of
 from imlkd.errors import UserError
 from imlkd.features.segments import Segment, SegmentsConfig
 from imlkd.features.speech import SpeechReader, cut_out, read_file
@@ -96,9 +96,16 @@ def test_without_the_full_recording_the_fused_curve_gives_the_order(waveform: to
     assert found.order == "fused" and list(found.curves) == ["50", "100", "fused"]
 
 
-def test_spans() -> None:
-    assert spans(np.array([1, 1, 0, 0, 1, 0, 1], np.float32)) == [(0.0, 0.02), (0.04, 0.05), (0.06, 0.07)]
-    assert spans(np.zeros(3, np.float32)) == [] and spans(np.ones(3, np.float32)) == [(0.0, 0.03)]
+def test_segments() -> None:
+    """Two bursts of relevance, of which one is too short to be evidence."""
+    relevance = np.zeros(100, np.float32)
+    relevance[20:40] = relevance[70:73] = 1.0
+    speech = np.array([1, 1, 0, 0, 1, 0, 1] + 93 * [0], np.float32)
+    found = segments_of(speech, relevance, EvidenceConfig())
+    assert found["speech"] == [(0.0, 0.02), (0.04, 0.05), (0.06, 0.07)]
+    assert found["evidence"] == [(0.2, 0.4)]
+    assert segments_of(speech, relevance, EvidenceConfig(minimum=0.25))["evidence"] == []
+    assert segments_of(0 * speech, 0 * relevance, EvidenceConfig()) == {"speech": [], "evidence": []}
 
 
 def test_what_cannot_be_explained(waveform: torch.Tensor, tmp_path: Path) -> None:

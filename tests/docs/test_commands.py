@@ -97,7 +97,8 @@ def imlkd_options(command: click.Command = main) -> set[str]:
 
 @cache
 def all_options() -> set[str]:
-    scripts = ["run.sh", "tests/run.sh", *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("local/*.sh")))]
+    more = sorted((*ROOT.glob("local/*.sh"), *ROOT.glob("egs/*/prepare.sh")))
+    scripts = ["run.sh", "tests/run.sh", *(str(path.relative_to(ROOT)) for path in more)]
     shell = {option for script in scripts for option in re.findall(r"--[\w-]+", help_of(script))}
     return shell | imlkd_options() | {"--help", "--kills", "--quick", "--json"}
 
