@@ -101,7 +101,7 @@ class WavExplanation:
     :param features: (T, F) of the model's front-end, its padding left out.
     :param value: the explained quantity, ``baseline_value`` that of the baseline.
     :param curves: relevance of each duration that has a window, and ``fused``.
-    :param segments: intervals in seconds, by what they are (``speech``, ``evidence``); each kind is a row of the picture.
+    :param segments: intervals in seconds, by what they are (``speech``, ``evidence``); each is a row of the picture.
     :param order: the curve whose order is tried.
     :param tried: by order.
     """

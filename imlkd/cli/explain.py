@@ -42,9 +42,9 @@ def explain(
     """Explain recordings: NAME.explain.png each, and a line of JSON on stdout.
 
     The picture shows the spectrogram, the relevance over windows of each duration (segments.durations of --config, in
-    seconds) and the full recording, speech, evidence, and the explained quantity as frames of 10 ms are inserted and deleted in
-    the order of relevance, of energy and of chance. Beside each map stands how far it adds up. Explained is the cosine
-    to --enroll or --speaker; without either, to the untouched recording itself.
+    seconds) and the full recording, speech, evidence, and the explained quantity as frames of 10 ms are inserted and
+    deleted in the order of relevance, of energy and of chance. Beside each map stands how far it adds up. Explained is
+    the cosine to --enroll or --speaker; without either, to the untouched recording itself.
     """
     import json
 
