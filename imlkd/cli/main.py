@@ -37,7 +37,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "enroll": ("imlkd.cli.identify", "enroll", "Add a speaker to a store."),
     "identify": ("imlkd.cli.identify", "identify", "Who in a store does a voice sound like?"),
     "store": ("imlkd.cli.store", "store", "List, remove and check the speakers of a store."),
-    "export": ("imlkd.cli.export", "export", "A finished model as ONNX, safetensors or TorchScript, with its card."),
+    "export": ("imlkd.cli.export", "export", "A finished model as ONNX, safetensors or TorchScript."),
     "study": ("imlkd.cli.study", "study", "Compare methods over folds and seeds."),
     "report": ("imlkd.cli.report", "report", "The result table."),
     "doctor": ("imlkd.cli.doctor", "doctor", "What this machine and environment can do, and what to mend."),

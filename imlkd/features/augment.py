@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _SPEC, _WAVE = 1, 0  # two streams of random numbers an utterance: masks do not move with the noise
 
+AUDIBLE = 1e-3  # of full scale; what is softer a telephone may round to silence
+
 
 @dataclass(frozen=True)
 class AugmentConfig:
@@ -78,12 +80,12 @@ class Augmenter:
     def augmented(self, waveform: Tensor, utterance: str, epoch: int) -> Tensor:
         """(samples,) float32 in [-1, 1] -> as many; ``utterance`` may be any name, a segment's too.
 
-        :raises UserError: when what comes out is not finite, or silent though the input is not.
+        :raises UserError: when what comes out is not finite, or silent though the input is audible.
         """
         random = generator(self.config.seed, utterance, epoch, _WAVE)
         changed = self._channel(self._scene(waveform, random), random)
         peak = float(changed.abs().max()) if len(changed) else 0.0
-        if not np.isfinite(peak) or (peak == 0.0 and bool(waveform.any())):
+        if not np.isfinite(peak) or (peak == 0.0 and bool((waveform.abs() > AUDIBLE).any())):
             raise UserError(f"augment: {utterance}: NaN, infinite or all-zero samples came out in epoch {epoch}")
         return changed / peak if peak > 1.0 else changed
 

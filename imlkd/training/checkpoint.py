@@ -106,6 +106,8 @@ class BestWeights:
         if path.name in names and not (resumed and path.is_file()):
             save_tensors(weights, path)
         self._named.append(set(names))
+        if resumed:  # what earlier checkpoints name is not known; the next epoch clears up
+            return
         for path in self.folder.glob("epoch-*.pt") if self.folder.is_dir() else ():
             if WEIGHTS.fullmatch(path.name) and not any(path.name in named for named in self._named):
                 with os_errors(path):

@@ -69,7 +69,7 @@ def test_the_teacher_as_stage_2_leaves_it(made: tuple[Path, Path], toy_corpus: P
 def test_a_student_by_each_method(made: tuple[Path, Path], toy_corpus: Path, tmp_path: Path, name: str) -> None:
     models = []
     for folder in (tmp_path / "a", tmp_path / "b"):
-        method = method_of(name, None, folder, [])
+        method = method_of(name, None, folder, ["steps=4"] if name == "mvq" else [])
         train_student(toy_corpus, made[1], STUDENT, method, folder, {}, tmp_path / "progress")
         models.append(load_model(folder))
         network = with_adapters(STUDENT.network, method)
