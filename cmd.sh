@@ -11,7 +11,7 @@
 #   extract_cmd  features, explaining the teacher, embeddings: many independent jobs
 #   score_cmd    scoring trials: short jobs
 #
-# All of it runs on CPUs; no stage uses a GPU yet.
+# Stage 3 takes a GPU a job where there are any (never run on one so far); everything else runs on CPUs.
 
 train_cmd=run.pl
 extract_cmd=run.pl
