@@ -27,7 +27,8 @@ def test_both_ways_agree_and_both_are_timed(asnorm: ModuleType) -> None:
     ours, theirs, floor = asnorm.ours(1), asnorm.full_sort(1), asnorm.floor(1)
     assert len(theirs["chosen"]) > 300
     np.testing.assert_allclose(ours["scores"][theirs["chosen"]], theirs["scores"], atol=asnorm.TOLERANCE)
-    assert ours["seconds"] > 0 and theirs["seconds"] > 0 and floor["seconds"] > 0 and ours["peak_mb"] > 1
+    assert ours["seconds"] > 0 and floor["seconds"] > 0 and ours["peak_mb"] > 1
+    assert np.isfinite(theirs["seconds"])  # a line through two sizes: at this one it may lie anywhere
 
 
 def test_a_difference_ends_the_measurement(asnorm: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -143,9 +143,8 @@ def test_force_redoes(workspace: Workspace) -> None:
     result = workspace.run(*only(6), *NONE, "--force", "true")
     assert result.status == 0
     assert set(reasons(result.ran()).values()) == {"--force true"} and len(result.ran()) == 2
-    assert {Path(name).name for name, digest in results(workspace).items() if before[name] != digest} == {
-        ".done.trials"
-    }
+    changed = {Path(name).name for name, digest in results(workspace).items() if before[name] != digest}
+    assert changed <= {".done.trials"}, "only the seconds in the marker may differ"
 
 
 def test_fewer_jobs_leave_nothing_of_more(workspace: Workspace) -> None:
