@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imlkd.config import load_config, save_config
-from imlkd.corpora.kaldi_dir import read_data_dir
+from imlkd.corpora.kaldi_dir import DataDir, read_data_dir
 from imlkd.distillation.objective import METHODS, combined_config
 from imlkd.errors import UserError
-from imlkd.files import make_dir, sha256_file
+from imlkd.features.speed import speed_copies
+from imlkd.files import atomic_write_text, make_dir, sha256_file
 from imlkd.progress import Progress
 from imlkd.study.folds import read_fold, write_part
 from imlkd.study.measure import conditions_of
@@ -59,7 +60,7 @@ def prepare_fold(config: StudyConfig, places: Places, number: int, nj: int) -> N
     data, speakers = read_data_dir(places.data), set(fold.speaker.values())
     held, own = folder / "held", folder / "train"
     write_part(data, speakers, held)
-    write_part(data, set(data.spk2utt) - speakers, own)
+    write_training_part(config, data, set(data.spk2utt) - speakers, own)
     shutil.copyfile(places.results / f"fold.{number}.trials", held / "trials")
     _call(
         [
@@ -69,6 +70,22 @@ def prepare_fold(config: StudyConfig, places: Places, number: int, nj: int) -> N
         ],
         folder / "log" / "run.log",
     )  # fmt: skip
+
+
+def write_training_part(config: StudyConfig, data: DataDir, speakers: set[str], out: Path) -> None:
+    """The speakers that a fold trains on, and their copies at other speeds, which are made once."""
+    if not config.speeds:
+        return write_part(data, speakers, out)
+    plain, told = out.with_name("plain"), out.with_name("speeds")
+    write_part(data, speakers, plain)
+    tables = " ".join(sha256_file(table) for table in sorted(plain.iterdir()))
+    made_from = f"{config.speeds} {tables}\n"
+    if out.is_dir() and told.is_file() and told.read_text() == made_from:
+        return None
+    for left in (out, out.with_name(f"{out.name}.audio")):
+        shutil.rmtree(left, ignore_errors=True)
+    speed_copies(plain, out, config.speeds, "new", allow_pipes=True, say=lambda line: None)
+    atomic_write_text(told, made_from)
 
 
 def missing_runs(config: StudyConfig, places: Places) -> list[Run]:

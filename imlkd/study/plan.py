@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from imlkd.config import bounded, load_config, text
 from imlkd.distillation.objective import build_method
 from imlkd.errors import UserError
@@ -29,6 +31,7 @@ class StudyConfig:
     students: list[str] = bounded(["small ="], help="LABEL = [KEY=VALUE ...], keys of student.yaml")
     conf: str = text("egs/study/conf", help="folder of features.yaml, teacher.yaml, relevance.yaml, student.yaml")
     teacher: str = text("own", help="as --teacher of run.sh")
+    speeds: list[float] = bounded([], low=0.5, high=2.0, help="speed copies of the training speakers, as new ones")
     reference: str = text("imlkd", help="row that every other is compared with")
     baseline: str = text("none", help="row from which the gap to the teacher is measured")
     folds: int = bounded(4, low=2, high=50, help="parts of the training speakers; each is held out once")
@@ -62,12 +65,13 @@ class Student:
 
 @dataclass(frozen=True)
 class Run:
-    """One training and its scores."""
+    """One training and its scores; ``shared`` stands for the settings that all runs of its method have."""
 
     row: Row
     student: Student
     fold: int
     seed: int
+    shared: str = ""
 
     @property
     def name(self) -> str:
@@ -76,7 +80,7 @@ class Run:
 
     def settings(self) -> str:
         """What distinguishes it from a run of the same name in an earlier version of the file."""
-        parts = [self.row.method, self.row.student_set, self.row.method_set, self.student.settings]
+        parts = [self.row.method, self.row.student_set, self.row.method_set, self.student.settings, self.shared]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
 
@@ -142,13 +146,33 @@ def _check_label(label: str, path: Path, key: str) -> None:
 
 
 def runs_of(config: StudyConfig, path: Path) -> list[Run]:
-    """Every run, the first seeds of all rows and folds before the second ones: a half-done study compares evenly."""
+    """Every run, first seeds first, and of these the rows in ``main``: a half-done study compares evenly."""
     rows, students = rows_of(config, path), students_of(config, path)
+    shared = {row.method: shared_settings(config, row.method) for row in rows}
+    parts = [[row for row in rows if (row.label in config.main) is main] for main in (True, False)]
     return [
-        Run(row, student, fold, seed)
+        Run(row, student, fold, seed, shared[row.method])
         for seed in range(1, max(config.seeds, config.main_seeds) + 1)
+        for part in parts
         for fold in range(1, config.folds + 1)
         for student in students
-        for row in rows
+        for row in part
         if seed <= (config.main_seeds if row.label in config.main else config.seeds)
     ]
+
+
+def shared_settings(config: StudyConfig, method: str) -> str:
+    """Teacher, speed copies and the keys of the YAML files that a run of ``method`` reads, as JSON; comments are free.
+
+    :raises UserError: for a file of ``conf`` that is no YAML.
+    """
+    names = ["features", "teacher" if config.teacher == "own" else "head", "relevance", "student", method]
+    keys = {name: _keys(path) for name in names if (path := Path(config.conf) / f"{name}.yaml").is_file()}
+    return json.dumps([config.teacher, config.speeds, keys], sort_keys=True)
+
+
+def _keys(path: Path) -> object:
+    try:
+        return yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: is no YAML: {' '.join(str(error).split())}") from error

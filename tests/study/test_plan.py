@@ -34,9 +34,29 @@ def test_runs_first_seeds_first_and_more_of_the_main_rows(tmp_path: Path) -> Non
     path = written(tmp_path, "rows: [none, kd, imlkd]\nmain: [none]\nseeds: 1\nmain_seeds: 2\nfolds: 2\n")
     names = [run.name for run in runs_of(read_study(path), path)]
     assert names == [
-        *(f"{row}.small.f{fold}.s1" for fold in (1, 2) for row in ("none", "kd", "imlkd")),
+        "none.small.f1.s1", "none.small.f2.s1",
+        *(f"{row}.small.f{fold}.s1" for fold in (1, 2) for row in ("kd", "imlkd")),
         "none.small.f1.s2", "none.small.f2.s2",
     ]  # fmt: skip
+
+
+def test_what_a_row_shares_with_others_counts_and_comments_do_not(tmp_path: Path) -> None:
+    path = written(tmp_path, f"rows: [none, imlkd]\nconf: {tmp_path}\n")
+    found = []
+    for name, text in [
+        ("student", "training: {epochs: 3}\n"), ("student", "# three\ntraining: {epochs: 3}\n"),
+        ("imlkd", "weight_batch: 2.0\n"), ("student", "training: {epochs: 4}\n"),
+    ]:  # fmt: skip
+        (tmp_path / f"{name}.yaml").write_text(text)
+        runs = {run.name: run.settings() for run in runs_of(read_study(path), path)}
+        found.append((runs["none.small.f1.s1"], runs["imlkd.small.f1.s1"]))
+    (first, commented, other_method, longer) = found
+    assert first == commented
+    assert first[0] == other_method[0] and first[1] != other_method[1]
+    assert longer[0] != first[0] and longer[1] != other_method[1]
+    (tmp_path / "student.yaml").write_text("training: [\n")
+    with pytest.raises(UserError, match="student.yaml: is no YAML: "):
+        runs_of(read_study(path), path)
 
 
 def test_settings_tell_runs_of_one_name_apart(tmp_path: Path) -> None:
