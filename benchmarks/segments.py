@@ -17,7 +17,8 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import numpy as np  # noqa: E402
 
-from imlkd.attribution.segments import Backend, Batch, Graph, batch_of, get_backend, runs_of  # noqa: E402
+from imlkd.attribution.segmentation.graph import Batch, Graph, batch_of  # noqa: E402
+from imlkd.attribution.segments import Backend, get_backend, runs_of  # noqa: E402
 from imlkd.errors import UserError  # noqa: E402
 
 SIZES = {"64x1000": (64, 1000), "128x2000": (128, 2000)}  # utterances x frames

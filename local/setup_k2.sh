@@ -58,7 +58,7 @@ if ! { is_39 "$venv/bin/python" && "$venv/bin/python" -m pip --version > /dev/nu
 fi
 said=$("$venv/bin/python" -m pip install --no-deps --disable-pip-version-check -r requirements-k2.txt 2>&1) ||
   fail "pip could not install requirements-k2.txt into $venv: $(grep -m 1 '^ERROR' <<< "$said" || tail -n 1 <<< "$said")"
-said=$(PYTHONPATH=$PWD "$venv/bin/python" -c 'import imlkd.attribution.k2_backend' 2>&1) ||
+said=$(PYTHONPATH=$PWD "$venv/bin/python" -c 'import imlkd.attribution.segmentation.k2_backend' 2>&1) ||
   fail "k2 does not import in $venv ($(tail -n 1 <<< "$said")): remove it and run this again"
 echo "$stamp" > "$venv/.complete"
 echo "$0: $venv is ready"

@@ -10,7 +10,8 @@ import numpy as np
 
 from imlkd.attribution.curves import FUSED, curve_names
 from imlkd.attribution.relevance import EvidenceConfig, RelevanceConfig
-from imlkd.attribution.segments import Graph, Marks, batch_of, evidence_log_odds, get_backend, runs_of
+from imlkd.attribution.segmentation.graph import Graph, Marks, batch_of
+from imlkd.attribution.segments import evidence_log_odds, get_backend, runs_of
 from imlkd.features.fbank import FRAMES_PER_SECOND
 from imlkd.features.segments import Segment, read_segments, write_segments
 from imlkd.files import atomic_write_text

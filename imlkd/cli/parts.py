@@ -89,8 +89,7 @@ def fix(sources: tuple[Path, ...]) -> None:
 @click.option("--out", type=PATH, help="Write there and leave SOURCE as it is.")
 def relocate(source: Path, old: str, new: str, out: Path | None) -> None:
     """Write NEW for OLD at the beginning of the audio's paths of SOURCE (a data directory or Lhotse cuts)."""
-    from imlkd.corpora.relocation import relocate_tables
-    from imlkd.corpora.utterance_set import read_set
+    from imlkd.corpora.utterance_set import read_set, relocate_tables
 
     moved = read_set(source).moved(old, new)
     if out is None:

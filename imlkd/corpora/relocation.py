@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from imlkd.errors import UserError
-from imlkd.kaldi_io import write_table
-
-if TYPE_CHECKING:
-    from imlkd.corpora.utterance_set import UtteranceSet
 
 
 def relocated(wav: Mapping[str, str], old: str, new: str, where: str) -> dict[str, str]:
@@ -34,11 +29,3 @@ def relocated(wav: Mapping[str, str], old: str, new: str, where: str) -> dict[st
     if not Path(changed).exists():
         raise UserError(f"{where}: relocated to {changed}, which is not there: mend --relocate OLD NEW")
     return moved
-
-
-def relocate_tables(source: Path, moved: UtteranceSet) -> None:
-    """Replace the paths of ``source``, in place: ``wav.scp`` alone of a data directory, all else in it stays."""
-    if source.is_dir():
-        write_table(source / "wav.scp", moved.wav)
-    else:
-        moved.write(source)

@@ -253,3 +253,11 @@ def _from_tables(path: Path, tables: dict[str, dict[str, str]]) -> KaldiSet:
         extra={name: table for name, table in tables.items() if name not in (*own, *outer)},
     )
     return KaldiSet(path, data, {name: table for name, table in tables.items() if name in outer})
+
+
+def relocate_tables(source: Path, moved: UtteranceSet) -> None:
+    """Replace the paths of ``source``, in place: ``wav.scp`` alone of a data directory, all else in it stays."""
+    if source.is_dir():
+        write_table(source / "wav.scp", moved.wav)
+    else:
+        moved.write(source)

@@ -11,9 +11,11 @@ import torch
 
 import imlkd.attribution.segments as segments
 from imlkd.attribution.evidence import find_evidence, join_evidence, write_evidence
-from imlkd.attribution.k2_lane import lane_python
 from imlkd.attribution.relevance import EvidenceConfig, RelevanceConfig
-from imlkd.attribution.segments import Graph, NumpyBackend, batch_of, evidence_log_odds, get_backend, runs_of
+from imlkd.attribution.segmentation.graph import Graph, batch_of
+from imlkd.attribution.segmentation.k2_lane import lane_python
+from imlkd.attribution.segmentation.numpy_backend import NumpyBackend
+from imlkd.attribution.segments import evidence_log_odds, get_backend, runs_of
 from imlkd.attribution.stage import explain_job, join_jobs
 from imlkd.config import save_config
 from imlkd.done import DoneMarker

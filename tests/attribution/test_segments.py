@@ -13,20 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import imlkd.attribution.k2_lane as k2_lane
+import imlkd.attribution.segmentation.k2_lane as k2_lane
+import imlkd.attribution.segmentation.numpy_backend as numpy_backend
 import imlkd.attribution.segments as segments
-from imlkd.attribution.k2_lane import K2Lane, lane_python
-from imlkd.attribution.segments import (
-    Backend,
-    Graph,
-    NumpyBackend,
-    batch_of,
-    evidence_log_odds,
-    get_backend,
-    runs_of,
-    speech_marks,
-    tie_weights,
-)
+from imlkd.attribution.segmentation.graph import Graph, batch_of, tie_weights
+from imlkd.attribution.segmentation.k2_lane import K2Lane, lane_python
+from imlkd.attribution.segmentation.numpy_backend import NumpyBackend
+from imlkd.attribution.segments import Backend, evidence_log_odds, get_backend, runs_of, speech_marks
 from imlkd.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -180,7 +173,7 @@ def test_by_hand(backend: Backend) -> None:
 def test_more_windows_than_fit_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     batch = drawn_batch(5, 30, 90)
     whole = NUMPY.best(batch), NUMPY.posteriors(batch)
-    monkeypatch.setattr(segments, "TOGETHER", 200)
+    monkeypatch.setattr(numpy_backend, "TOGETHER", 200)
     for expected, found in zip(whole, (NUMPY.best(batch), NUMPY.posteriors(batch)), strict=True):
         for one, other in zip(expected, found, strict=True):
             np.testing.assert_array_equal(one, other)
@@ -199,7 +192,7 @@ def test_an_hour_is_exact() -> None:
 @pytest.mark.parametrize("frames", [1, 1000, 16383, 16384, 100000, (1 << 21) - 1])
 def test_tie_weights_fit_their_bits(frames: int) -> None:
     weights = tie_weights(frames)
-    bits = segments._tie_bits(frames)
+    bits = numpy_backend._tie_bits(frames)
     assert (np.diff(weights) <= 0).all() and int(weights.sum()) < 1 << bits
     assert (frames >= 16384) or weights.tolist() == list(range(frames, 0, -1))
     assert frames * 32 * 4096 * 4 << bits <= 1 << 63  # _recursion adds up to four such numbers
@@ -247,7 +240,7 @@ def test_refusals(make: object, message: str) -> None:
 @pytest.mark.parametrize("content", ['raise ImportError("k2 was built using another PyTorch\\nand more")\n', ""])
 def test_k2_that_does_not_import_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str) -> None:
     """One for another torch raises ImportError; a folder of that name imports, and holds nothing."""
-    monkeypatch.delitem(sys.modules, "imlkd.attribution.k2_backend", raising=False)
+    monkeypatch.delitem(sys.modules, "imlkd.attribution.segmentation.k2_backend", raising=False)
     (tmp_path / "k2").mkdir()
     (tmp_path / "k2/__init__.py").write_text(content)
     monkeypatch.delitem(sys.modules, "k2", raising=False)
@@ -268,11 +261,14 @@ def test_a_lane_that_dies_is_one_line(tmp_path: Path) -> None:
         K2Lane(script).best(batch_of([np.zeros(5)], Graph(1, 1)))
 
 
-@pytest.mark.parametrize("name", ["segments", "k2_backend", "k2_lane"])
+LANE_MODULES = ("segments", *(f"segmentation.{one}" for one in ("graph", "numpy_backend", "k2_backend", "k2_lane")))
+
+
+@pytest.mark.parametrize("name", LANE_MODULES)
 def test_what_the_k2_lane_imports_is_python_39_and_needs_no_other_room(name: str) -> None:
-    source = (ROOT / f"imlkd/attribution/{name}.py").read_text(encoding="utf-8")
+    source = (ROOT / f"imlkd/attribution/{name.replace('.', '/')}.py").read_text(encoding="utf-8")
     tree = ast.parse(source, feature_version=(3, 9))
-    own = {f"imlkd.attribution.{one}" for one in ("segments", "k2_backend", "k2_lane")} | {"imlkd.errors"}
+    own = {f"imlkd.attribution.{one}" for one in LANE_MODULES} | {"imlkd.errors"}
     known = {"numpy", "torch", "k2", "imlkd"} | set(sys.stdlib_module_names)
     for node in ast.walk(tree):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from imlkd.attribution.segments import Graph, NumpyBackend, batch_of, runs_of, speech_marks
+from imlkd.attribution.segmentation.graph import Graph, batch_of
+from imlkd.attribution.segmentation.numpy_backend import NumpyBackend
+from imlkd.attribution.segments import runs_of, speech_marks
 from imlkd.features.activity import ActivityConfig, SpeechSegmentsConfig, speech_frames
 
 

@@ -42,11 +42,11 @@ def root(tmp_path: Path) -> Path:
     """A repository whose k2 is the package `tiny`."""
     folder = tmp_path / "my imlkd"
     (folder / "local").mkdir(parents=True)
-    (folder / "imlkd/attribution").mkdir(parents=True)
+    (folder / "imlkd/attribution/segmentation").mkdir(parents=True)
     shutil.copy(SETUP, folder / "local")
-    for name in ("__init__.py", "attribution/__init__.py"):
+    for name in ("__init__.py", "attribution/__init__.py", "attribution/segmentation/__init__.py"):
         (folder / "imlkd" / name).write_text("")
-    (folder / "imlkd/attribution/k2_backend.py").write_text("import tiny\n")
+    (folder / "imlkd/attribution/segmentation/k2_backend.py").write_text("import tiny\n")
     pin(folder, "1.0")
     return folder
 
@@ -70,7 +70,7 @@ def test_what_was_not_finished_is_gone_on_with(root: Path) -> None:
     assert "pip could not install requirements-k2.txt" in done.stderr.splitlines()[-1]
 
     pin(root, "1.0")
-    backend = root / "imlkd/attribution/k2_backend.py"
+    backend = root / "imlkd/attribution/segmentation/k2_backend.py"
     backend.write_text("import k2_of_another_torch\n")
     done = setup(root)
     assert done.returncode == 1 and not (root / ".venv-k2/.complete").exists()

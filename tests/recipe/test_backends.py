@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imlkd.attribution.k2_lane import LANE, lane_python
+from imlkd.attribution.segmentation.k2_lane import LANE, lane_python
 from imlkd.attribution.segments import get_backend
 from imlkd.kaldi_io import read_scp_arrays
 from tests.recipe.workspaces import Workspace

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from k2 import DenseFsaVec, Fsa, arc_sort, create_fsa_vec, intersect_dense, shortest_path  # a folder k2 has none
 
-from imlkd.attribution.segments import LIMIT, Batch, FloatArray, Graph, Marks, tie_weights
+from imlkd.attribution.segmentation.graph import LIMIT, Batch, FloatArray, Graph, Marks, tie_weights
 
 BEST_BEAM = 4.0  # nats below the best path: all that is as good is in it
 MASK_BEAM = 20.0  # what lies below does not reach a posterior's sixth digit

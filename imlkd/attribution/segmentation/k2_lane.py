@@ -1,6 +1,7 @@
 """k2 in a Python of its own: a process that answers batches, for the recipe's Python where no k2 fits it.
 
-`python -m imlkd.attribution.k2_lane` is the other side. Both speak numpy's npz behind eight bytes of length.
+`python -m imlkd.attribution.segmentation.k2_lane` is the other side. Both speak numpy's npz behind eight bytes that
+tell its length.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from imlkd.attribution.segments import Batch, FloatArray, Graph, Marks
+from imlkd.attribution.segmentation.graph import Batch, FloatArray, Graph, Marks
 from imlkd.errors import UserError
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 LANE = ROOT / ".venv-k2" / "bin" / "python"  # made by local/setup_k2.sh
 
 
@@ -35,7 +36,7 @@ class K2Lane:
 
     def __init__(self, python: Path) -> None:
         self._process = subprocess.Popen(
-            [str(python), "-m", "imlkd.attribution.k2_lane"],
+            [str(python), "-m", "imlkd.attribution.segmentation.k2_lane"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -109,7 +110,7 @@ def main() -> None:
     """Answer batches until standard input ends."""
     import torch
 
-    from imlkd.attribution.k2_backend import K2Backend
+    from imlkd.attribution.segmentation.k2_backend import K2Backend
 
     torch.set_num_threads(1)  # the jobs are the parallelism
     backend = K2Backend()
