@@ -36,12 +36,13 @@ def run(file: Path, data: Path, work: Path, results: Path, jobs: int) -> None:
     """Make the folds and every run of FILE (YAML) that is missing, then the table."""
     from imlkd.study.execute import Places, execute, missing_runs
     from imlkd.study.folds import write_folds
-    from imlkd.study.plan import read_study, runs_of
+    from imlkd.study.plan import read_study
+    from imlkd.study.search import planned
 
     config, places = read_study(file), Places(file, data, work, results)
     for line in write_folds(data, results, config.folds, config.targets, config.nontargets, config.split_seed):
         click.echo(line)
-    click.echo(f"{file}: {len(missing_runs(config, places))} of {len(runs_of(config, file))} runs are missing")
+    click.echo(f"{file}: {len(missing_runs(config, places))} of {len(planned(config, file, results))} runs are missing")
     execute(config, places, jobs)
     _write(file, results)
 
@@ -53,14 +54,42 @@ def run(file: Path, data: Path, work: Path, results: Path, jobs: int) -> None:
 def one(file: Path, data: Path, work: Path, results: Path, name: str) -> None:
     """Make one run of FILE, whose fold is prepared."""
     from imlkd.errors import UserError
-    from imlkd.study.execute import Places, run_one
-    from imlkd.study.plan import read_study, runs_of
+    from imlkd.study.confirm import ALL_SPEAKERS
+    from imlkd.study.execute import Places, run_one, train_one
+    from imlkd.study.plan import read_study
+    from imlkd.study.search import planned
 
-    config = read_study(file)
-    found = [run for run in runs_of(config, file) if run.name == name]
+    config, places = read_study(file), Places(file, data, work, results)
+    runs = [*planned(config, file, results), *planned(config, file, results, [ALL_SPEAKERS])]
+    found = [run for run in runs if run.name == name]
     if not found:
         raise UserError(f"{file}: has no run {name}: they are called ROW.STUDENT.fFOLD.sSEED")
-    run_one(config, Places(file, data, work, results), found[0])
+    if found[0].fold == ALL_SPEAKERS:
+        train_one(config, places, found[0])
+    else:
+        run_one(config, places, found[0])
+
+
+@study.command()
+@click.argument("file", type=PATH)
+@_places
+@click.option("--test", required=True, metavar="DIR[,DIR...]", help="Kaldi data directories of other speakers.")
+@click.option("--trials", required=True, metavar="FILE[,FILE...]", help="A list of each.")
+@click.option("--rows", required=True, metavar="LABEL[,LABEL...]", help="Rows of the study that are to be reported.")
+@click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Trainings at a time, a core each.")
+def confirm(file: Path, data: Path, work: Path, results: Path, test: str, trials: str, rows: str, jobs: int) -> None:
+    """Train rows of FILE on all speakers and measure each once on test lists, into RESULTS/confirm."""
+    from imlkd.errors import UserError
+    from imlkd.study.confirm import confirm as confirmed
+    from imlkd.study.execute import Places
+    from imlkd.study.plan import read_study
+
+    tests, lists = [Path(one) for one in test.split(",")], [Path(one) for one in trials.split(",")]
+    if len(tests) != len(lists):
+        raise UserError(f"--trials: {len(lists)} lists for {len(tests)} directories of --test: give one for each")
+    pairs = dict(zip(tests, lists, strict=True))
+    for folder in confirmed(read_study(file), Places(file, data, work, results), pairs, rows.split(","), jobs):
+        click.echo((folder / "RESULTS.md").read_text())
 
 
 @study.command()

@@ -20,6 +20,7 @@ from imlkd.study.folds import Fold
 from imlkd.study.record import Record
 
 ALL = "all"
+MEAN = "mean"  # over the corpora
 RECORDINGS = ("cross", "same")  # of the target trials
 COSTS = Costs((0.01,))
 MEASURES = ("eer", "min_dcf")
@@ -136,7 +137,7 @@ class Analysis:
         return Cell(values) if values else None
 
     def _pieces(self, condition: str, corpus: str, targets: str) -> list[Slice]:
-        corpora = (self.corpora() or [ALL]) if corpus == "mean" else [corpus]
+        corpora = (self.corpora() or [ALL]) if corpus == MEAN else [corpus]
         return [Slice(condition, one, targets) for one in corpora]
 
     def _measured(self, own: Mapping[int, Record], piece: Slice, measure: int) -> float | None:
@@ -173,14 +174,14 @@ class Analysis:
         ]
 
     def _drawn(self, row: str, condition: str, measure: int, seed: int) -> _Drawn:
-        pieces = self._pieces(condition, "mean", ALL)
+        pieces = self._pieces(condition, MEAN, ALL)
         runs = list(self.records[row].values())
         each = [[list(self._draws(own, piece, measure, seed)) for piece in pieces] for own in runs]
         values = np.array(each).mean(axis=1)  # (seeds, draws)
         of_seeds = np.random.SeedSequence([seed, *row.encode()])
         picks = draw_seeds(len(runs), values.shape[1], of_seeds)
         drawn = values[picks, np.arange(values.shape[1])[:, None]].mean(axis=1)
-        whole = self.cell(row, condition, "mean", measure=measure)
+        whole = self.cell(row, condition, MEAN, measure=measure)
         assert whole is not None
         return _Drawn(whole.mean, drawn)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +23,9 @@ from imlkd.files import atomic_write_text, make_dir, sha256_file
 from imlkd.progress import Progress
 from imlkd.study.folds import read_fold, write_part
 from imlkd.study.measure import conditions_of
-from imlkd.study.plan import Run, StudyConfig, runs_of
+from imlkd.study.plan import Run, StudyConfig
 from imlkd.study.record import Record, packed
+from imlkd.study.search import planned
 
 
 @dataclass(frozen=True)
@@ -58,15 +59,25 @@ def prepare_fold(config: StudyConfig, places: Places, number: int, nj: int) -> N
     folder, fold = places.fold(number), read_fold(places.results, number)
     make_dir(folder)
     data, speakers = read_data_dir(places.data), set(fold.speaker.values())
-    held, own = folder / "held", folder / "train"
+    held = folder / "held"
     write_part(data, speakers, held)
-    write_training_part(config, data, set(data.spk2utt) - speakers, own)
+    write_training_part(config, data, set(data.spk2utt) - speakers, folder / "train")
     shutil.copyfile(places.results / f"fold.{number}.trials", held / "trials")
+    make_targets(config, folder, {held: held / "trials"}, nj)
+
+
+def make_targets(config: StudyConfig, folder: Path, tests: Mapping[Path, Path], nj: int) -> None:
+    """Stages 0 to 3 on ``folder/train`` for one student set and what it is measured on.
+
+    :param tests: data directory -> its list.
+    :raises UserError: when a stage fails, naming its log.
+    """
     _call(
         [
-            "./run.sh", "--corpus", "kaldi", "--train", own, "--test", held, "--trials", held / "trials",
-            "--teacher", config.teacher, "--methods", "none", "--conf", config.conf, "--data", folder / "data",
-            "--exp", folder / "exp", "--stage", 0, "--stop-stage", 3, "--nj", nj,
+            "./run.sh", "--corpus", "kaldi", "--train", folder / "train", "--test", ",".join(map(str, tests)),
+            "--trials", ",".join(map(str, tests.values())), "--teacher", config.teacher, "--methods", "none",
+            "--conf", config.conf, "--data", folder / "data", "--exp", folder / "exp", "--stage", 0,
+            "--stop-stage", 3, "--nj", nj,
         ],
         folder / "log" / "run.log",
     )  # fmt: skip
@@ -90,7 +101,7 @@ def write_training_part(config: StudyConfig, data: DataDir, speakers: set[str], 
 
 def missing_runs(config: StudyConfig, places: Places) -> list[Run]:
     """Runs without a record, or whose record is of other settings or another list."""
-    return [run for run in runs_of(config, places.file) if not _is_done(run, places)]
+    return [run for run in planned(config, places.file, places.results) if not _is_done(run, places)]
 
 
 def _is_done(run: Run, places: Places) -> bool:
@@ -106,15 +117,30 @@ def _hash(places: Places, fold: int) -> str:
 
 
 def execute(config: StudyConfig, places: Places, jobs: int) -> int:
-    """Make every missing run, ``jobs`` at a time; returns how many were made.
+    """Make every missing run, ``jobs`` at a time, tries before what they decide; returns how many were made.
 
     :raises UserError: for the first that failed, after those that were under way have ended.
     """
-    waiting = missing_runs(config, places)
+    made = 0
+    while waiting := missing_runs(config, places):
+        _execute(config, places, waiting, jobs)
+        made += len(waiting)
+    return made
+
+
+def _execute(config: StudyConfig, places: Places, waiting: Sequence[Run], jobs: int) -> None:
     for number in sorted({run.fold for run in waiting}):
         prepare_fold(config, places, number, jobs)
         if not (places.records / f"teacher.f{number}.json").is_file():
             record_teacher(config, places, number)
+    run_all(places, waiting, jobs)
+
+
+def run_all(places: Places, waiting: Sequence[Run], jobs: int) -> None:
+    """Runs whose fold is prepared, ``jobs`` at a time, each in a process of its own.
+
+    :raises UserError: for the first that failed, after those that were under way have ended.
+    """
     with Progress("study", len(waiting)) as counted, ThreadPoolExecutor(jobs) as pool:
         futures = [pool.submit(_run_apart, places, run) for run in waiting]
         for future in as_completed(futures):
@@ -122,7 +148,6 @@ def execute(config: StudyConfig, places: Places, jobs: int) -> int:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise error
             counted.update(1, future.result())
-    return len(waiting)
 
 
 def _run_apart(places: Places, run: Run) -> str:
@@ -137,41 +162,53 @@ def _run_apart(places: Places, run: Run) -> str:
 
 def run_one(config: StudyConfig, places: Places, run: Run) -> Record:
     """Train, score and record one run."""
+    train_one(config, places, run)
+    record = record_run(config, places, run, "held")
+    record.write(places.records / f"{run.name}.json")
+    return record
+
+
+def train_one(config: StudyConfig, places: Places, run: Run) -> None:
+    """Train one run; done already, it costs seconds."""
     folder = places.fold(run.fold)
     targets = places.teacher(run.fold, config.teacher) / "targets_train"
-    prefix = folder / "students" / run.name
     conf = _conf_of(config, run, folder / "conf" / run.name)
     settings = [*run.student.settings, *run.row.student_set, f"training.seed={run.seed}", "training.threads=1"]
     _call(
         [
             "local/distil.sh", "--nj", 1, "--conf", conf, "--set", " ".join(settings), run.row.method,
-            folder / "data" / "train", targets, prefix,
+            folder / "data" / "train", targets, folder / "students" / run.name,
         ],
         places.work / "log" / f"{run.name}.distil.log",
     )  # fmt: skip
-    model = prefix.with_name(f"{prefix.name}_{run.row.method}")
-    record = _recorded(config, places, model, run.fold, run.row.label, run.student.label, run.seed, run.settings())
-    record.write(places.records / f"{run.name}.json")
-    return record
 
 
-def record_teacher(config: StudyConfig, places: Places, number: int) -> Record:
+def record_run(config: StudyConfig, places: Places, run: Run, test: str) -> Record:
+    """Score a trained run on a set of its fold."""
+    model = places.fold(run.fold) / "students" / f"{run.name}_{run.row.method}"
+    return _recorded(
+        config, places, model, test, run.fold, run.row.label, run.student.label, run.seed, run.settings()
+    )  # fmt: skip
+
+
+def record_teacher(config: StudyConfig, places: Places, number: int, test: str = "held") -> Record:
     """Score and record a fold's teacher."""
     model = places.teacher(number, config.teacher)
-    record = _recorded(config, places, model, number, "teacher", config.teacher, 0, config.teacher)
+    record = _recorded(config, places, model, test, number, "teacher", config.teacher, 0, config.teacher)
     record.write(places.records / f"teacher.f{number}.json")
     return record
 
 
 def _recorded(
-    config: StudyConfig, places: Places, model: Path, number: int, row: str, student: str, seed: int, settings: str
-) -> Record:
+    config: StudyConfig, places: Places, model: Path, test: str, number: int, row: str, student: str, seed: int,
+    settings: str,
+) -> Record:  # fmt: skip
     from imlkd.models.size import count_parameters
     from imlkd.models.store import load_model
     from imlkd.study.measure import scores_of
 
     fold = read_fold(places.results, number)
-    scores = scores_of(model, places.fold(number) / "data" / "held", fold, config.cuts)
+    scores = scores_of(model, places.fold(number) / "data" / test, fold, config.cuts)
     assert list(scores) == conditions_of(config.cuts)
     seconds = model / "log" / "seconds"
     return Record(

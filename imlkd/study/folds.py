@@ -71,17 +71,28 @@ def write_folds(data: Path, out: Path, folds: int, targets: int, nontargets: int
         path = out / f"fold.{number}.trials"
         made = make_trials(own, targets, nontargets, seed, path)
         write_trials(path, made.trials)
-        speaker = {name: one for one, names in own.utterances.items() for name in names}
-        tables = {
-            "utt2spk": speaker,
-            "utt2rec": {name: own.recording.get(name, name) for name in speaker},
-            "utt2corpus": {name: own.corpus.get(one, "all") for name, one in speaker.items()},
-        }
-        for table, content in tables.items():
-            lines = (f"{name} {content[name]}\n" for name in sorted(content, key=str.encode))
-            atomic_write_text(out / f"fold.{number}.{table}", "".join(lines))
+        _write_tables(own, out, number)
         said.append(f"fold {number}: {len(held)} speakers held out; {made.said[0].partition(': ')[2]}")
     return said
+
+
+def write_test(data: Path, trials: Path, out: Path) -> None:
+    """Write a test set and its list as number 0: no fold, but measured like one."""
+    make_dir(out)
+    atomic_write_text(out / "fold.0.trials", trials.read_text(encoding="utf-8"))
+    _write_tables(voices_of(data), out, 0)
+
+
+def _write_tables(own: Voices, out: Path, number: int) -> None:
+    speaker = {name: one for one, names in own.utterances.items() for name in names}
+    tables = {
+        "utt2spk": speaker,
+        "utt2rec": {name: own.recording.get(name, name) for name in speaker},
+        "utt2corpus": {name: own.corpus.get(one, "all") for name, one in speaker.items()},
+    }
+    for table, content in tables.items():
+        lines = (f"{name} {content[name]}\n" for name in sorted(content, key=str.encode))
+        atomic_write_text(out / f"fold.{number}.{table}", "".join(lines))
 
 
 def voices_of(data: Path) -> Voices:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
@@ -40,6 +40,8 @@ class StudyConfig:
     main_seeds: int = bounded(5, low=1, high=100, help="seeds of these")
     targets: int = bounded(20, low=1, help="target trials a held-out speaker")
     nontargets: int = bounded(20, low=1, help="nontarget trials a held-out speaker enrols in")
+    tries: list[str] = bounded([], help="LABEL: KEY=VALUE ..., further settings of a row; the best elsewhere is taken")
+    tries_set: str = text("", help="KEY=VALUE ... of every try, such as fewer epochs")
     cuts: list[float] = bounded([1.0, 2.0], low=0.2, high=60.0, help="seconds that the test side is also cut to")
     split_seed: int = bounded(0, low=0, help="of the folds and their trials")
     draws: int = bounded(1000, low=20, help="of speakers and seeds, for the intervals")
@@ -98,6 +100,7 @@ def read_study(path: Path) -> StudyConfig:
     for key, wanted in (("reference", [config.reference]), ("baseline", [config.baseline]), ("main", config.main)):
         if lacking := [name for name in wanted if name not in labels]:
             raise UserError(f"{path}: {key}: {lacking[0]} is no row: the rows are {', '.join(labels)}")
+    tries_of(config, path)
     return config
 
 
@@ -109,6 +112,32 @@ def rows_of(config: StudyConfig, path: Path) -> list[Row]:
         of_method = tuple(one.removeprefix(_OF_METHOD) for one in settings if one.startswith(_OF_METHOD))
         build_method(method, None, list(of_method))
         found.append(Row(label, method, tuple(one for one in settings if not one.startswith(_OF_METHOD)), of_method))
+    return found
+
+
+def row_with(row: Row, settings: Sequence[str], path: Path) -> Row:
+    """A row with further settings, as its line would have them; UserError for one that cannot be."""
+    _check_settings(settings, row.label, path, "tries")
+    of_method = [one.removeprefix(_OF_METHOD) for one in settings if one.startswith(_OF_METHOD)]
+    of_student = [one for one in settings if not one.startswith(_OF_METHOD)]
+    found = replace(row, student_set=(*row.student_set, *of_student), method_set=(*row.method_set, *of_method))
+    build_method(found.method, None, list(found.method_set))
+    return found
+
+
+def tries_of(config: StudyConfig, path: Path) -> dict[str, list[Row]]:
+    """By label the rows that are tried: the row as it is, then each line of ``tries``.
+
+    :raises UserError: for a line that is not ``LABEL: KEY=VALUE ...`` of a row, or whose settings the row refuses.
+    """
+    rows = {row.label: row for row in rows_of(config, path)}
+    found: dict[str, list[Row]] = {}
+    for line in config.tries:
+        label, separator, words = line.partition(": ")
+        if not separator or label not in rows or not words.split():
+            raise UserError(f"{path}: tries: {line!r}: expected LABEL: KEY=VALUE ..., of a row: {', '.join(rows)}")
+        own = found.setdefault(label, [rows[label]])
+        own.append(row_with(rows[label], words.split(), path))
     return found
 
 
@@ -145,8 +174,11 @@ def _check_label(label: str, path: Path, key: str) -> None:
         raise UserError(f"{path}: {key}: {label!r}: a label has small letters, digits, and . _ - + between them")
 
 
-def runs_of(config: StudyConfig, path: Path) -> list[Run]:
-    """Every run, first seeds first, and of these the rows in ``main``: a half-done study compares evenly."""
+def runs_of(config: StudyConfig, path: Path, folds: Sequence[int] = ()) -> list[Run]:
+    """Every run, first seeds first, and of these the rows in ``main``: a half-done study compares evenly.
+
+    :param folds: by number, default all; 0 is no fold but all training speakers.
+    """
     rows, students = rows_of(config, path), students_of(config, path)
     shared = {row.method: shared_settings(config, row.method) for row in rows}
     parts = [[row for row in rows if (row.label in config.main) is main] for main in (True, False)]
@@ -154,7 +186,7 @@ def runs_of(config: StudyConfig, path: Path) -> list[Run]:
         Run(row, student, fold, seed, shared[row.method])
         for seed in range(1, max(config.seeds, config.main_seeds) + 1)
         for part in parts
-        for fold in range(1, config.folds + 1)
+        for fold in folds or range(1, config.folds + 1)
         for student in students
         for row in part
         if seed <= (config.main_seeds if row.label in config.main else config.seeds)

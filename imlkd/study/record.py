@@ -44,6 +44,11 @@ class Record:
     minutes: float
     scores: dict[str, str]
 
+    @property
+    def name(self) -> str:
+        """That of its run."""
+        return f"{self.row}.{self.student}.f{self.fold}.s{self.seed}"
+
     def score(self, condition: str) -> Floats:
         """Scores of a condition, (T,)."""
         return unpacked(self.scores[condition])

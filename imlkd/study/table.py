@@ -2,56 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from imlkd.study.analysis import ALL, RECORDINGS, Analysis, Cell, Paired, gap_closed
+from imlkd.study.analysis import ALL, MEAN, RECORDINGS, Analysis, Cell, Paired, gap_closed
 from imlkd.study.folds import read_fold
 from imlkd.study.measure import FULL, conditions_of
-from imlkd.study.plan import StudyConfig, rows_of, runs_of, students_of
+from imlkd.study.plan import Run, StudyConfig, rows_of, runs_of, students_of, tries_of
 from imlkd.study.record import Record, read_records
-
-MEAN = "mean"
+from imlkd.study.search import planned, try_runs
 
 
 def analyses(config: StudyConfig, path: Path, results: Path) -> dict[str, Analysis]:
-    """By student; records of other settings or of runs that the study no longer has are left out."""
+    """By student; records of other settings, of tries, or of runs that the study no longer has are left out."""
     folds = [read_fold(results, number) for number in range(1, config.folds + 1)]
-    wanted = {run.name: run.settings() for run in runs_of(config, path)}
-    kept = [one for one in read_records(results / "runs") if one.row == "teacher" or _belongs(one, wanted)]
+    labels = {row.label for row in rows_of(config, path)}
+    wanted = {run.name: run for run in planned(config, path, results) if run.row.label in labels}
+    kept = [one for one in read_records(results / "runs") if one.row == "teacher" or has_run(one, wanted)]
     return {one.label: Analysis.of(folds, kept, one.label, config.draws) for one in students_of(config, path)}
 
 
-def _belongs(record: Record, wanted: dict[str, str]) -> bool:
-    name = f"{record.row}.{record.student}.f{record.fold}.s{record.seed}"
-    return wanted.get(name) == record.settings
+def has_run(record: Record, wanted: Mapping[str, Run]) -> bool:
+    """Whether a record is of one of these runs, with the settings that it has now."""
+    return record.name in wanted and wanted[record.name].settings() == record.settings
 
 
 def markdown(config: StudyConfig, path: Path, results: Path) -> str:
     """All tables of a study, with how much of it has run."""
-    found = analyses(config, path, results)
-    records = {record.row: record for record in read_records(results / "runs")}
-    runs, done = runs_of(config, path), 0
-    for analysis in found.values():
-        done += sum(len(own) for seeds in analysis.records.values() for own in seeds.values())
+    records = read_records(results / "runs")
+    plan = planned(config, path, results)
+    done = sum(has_run(record, {run.name: run for run in plan}) for record in records)
+    total = len(runs_of(config, path)) + len(try_runs(config, path))
     lines = [f"# Study {path.stem}", ""]
-    lines += [f"{min(done, len(runs))} of {len(runs)} runs whose folds are complete; {config.folds} folds."]
-    for student, analysis in found.items():
-        order = ["teacher", *(row.label for row in rows_of(config, path))]
-        present = [row for row in order if row in analysis.records]
-        lines += ["", f"## Student {student}", ""]
-        if not present:
-            lines.append("Nothing has run on every fold yet.")
-            continue
-        lines += [*_rates(config, analysis, present, records), ""]
-        for condition in conditions_of(config.cuts):
-            lines += [*_differences(config, analysis, condition), ""]
+    lines += [f"{done} of {total} runs; {config.folds} folds. A row is here once a seed of it has run on every fold."]
+    lines += _settings(config, path, plan)
+    last = {record.row: record for record in records}
+    for student, analysis in analyses(config, path, results).items():
+        lines += ["", f"## Student {student}", "", *student_tables(config, path, analysis, last)]
     return "\n".join(lines).rstrip() + "\n"
 
 
+def student_tables(config: StudyConfig, path: Path, analysis: Analysis, last: Mapping[str, Record]) -> Iterator[str]:
+    """Error rates of a student's rows, and their differences in each condition.
+
+    :param last: a record of each row, for its size and minutes.
+    """
+    order = ["teacher", *(row.label for row in rows_of(config, path))]
+    present = [row for row in order if row in analysis.records]
+    if not present:
+        yield "Nothing has run on every fold yet."
+        return
+    yield from _rates(config, analysis, present, last)
+    for condition in conditions_of(config.cuts):
+        yield ""
+        yield from _differences(config, analysis, condition)
+
+
+def _settings(config: StudyConfig, path: Path, plan: Sequence[Run]) -> Iterator[str]:
+    """What the tries of other folds have chosen for each fold."""
+    tries = tries_of(config, path)
+    chosen = {(run.row.label, run.student.label, run.fold): run.row for run in plan if run.row.label in tries}
+    for (label, student, fold), row in sorted(chosen.items()):
+        settings = " ".join([*row.student_set, *(f"method.{one}" for one in row.method_set)]) or "as in the file"
+        yield from ["", f"{label}, {student}, fold {fold}: {settings}, chosen on the other folds"]
+
+
 def _rates(
-    config: StudyConfig, analysis: Analysis, rows: list[str], records: dict[str, Record]
+    config: StudyConfig, analysis: Analysis, rows: Sequence[str], records: Mapping[str, Record]
 ) -> Iterator[str]:
     corpora = analysis.corpora()
     columns: list[tuple[str, tuple[str, str, str]]] = [(FULL, (FULL, MEAN, ALL))]
