@@ -24,7 +24,8 @@ from imlkd.corpora.kaldi_dir import read_data_dir
 from imlkd.corpora.m4a import M4aProblem, decode_m4a, find_tool, wav_bytes
 from imlkd.errors import UserError
 
-HAS = {"pyav": importlib.util.find_spec("av") is not None, "ffmpeg": shutil.which("ffmpeg") is not None}
+HAS = {"pyav": importlib.util.find_spec("av") is not None,
+       "ffmpeg": shutil.which("ffmpeg") is not None and shutil.which("ffprobe") is not None}  # fmt: skip
 TOOLS = [
     pytest.param(name, marks=pytest.mark.skipif(not there, reason=f"no {name} here (`pip install av`)"))
     for name, there in HAS.items()
@@ -115,7 +116,7 @@ def test_bad_files(tool: str, vox2: Path) -> None:
 @pytest.mark.parametrize(
     ("tool", "words"),
     [("sox", "--tool sox: known are auto, pyav, ffmpeg"), ("auto", "neither PyAV nor ffmpeg is there"),
-     ("ffmpeg", "ffmpeg is not there"), ("pyav", "pip install 'imlkd")],
+     ("ffmpeg", "ffmpeg is not there"), ("pyav", "pip install av")],
 )  # fmt: skip
 def test_no_tool(tool: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
