@@ -85,7 +85,8 @@ def grid_on_disk(data_dir: Path, config: SegmentsConfig) -> tuple[SegmentTable, 
         rows = zip(lines, values_along(speech, (name for name, _ in again)), strict=True)
         while chunk := list(itertools.islice(rows, _TOGETHER)):
             frames = np.array([int(count) for (_, count), _ in chunk])
-            grid.add([name for (name, _), _ in chunk], frames, [place and arks.read(place) for _, place in chunk])
+            marks = [None if place is None else arks.read(place) for _, place in chunk]
+            grid.add([name for (name, _), _ in chunk], frames, marks)
             arks.forget()
     if not grid.sorts:
         whole = {name: int(count) for name, count in lengths.lines()}
@@ -150,4 +151,4 @@ class _Grid:
         end = offset + np.minimum(start + length, sizes[utterance])
         with np.errstate(invalid="ignore"):  # of no marks at all: no number, which is not enough
             shares = (sums[end] - sums[first]).astype(np.float32) / (end - first).astype(np.float32)
-        return shares.astype(np.float64)
+        return np.asarray(shares, dtype=np.float64)

@@ -121,5 +121,5 @@ class SegmentPool:
 def values_of(mapping: Mapping[str, int], names: Sequence[str]) -> Indices:
     """The numbers of ``names``, in their order."""
     if isinstance(mapping, ByName) and mapping.names is names:
-        return mapping.array
+        return mapping.array.astype(np.int64, copy=False)
     return np.array([mapping[name] for name in names], dtype=np.int64)
