@@ -208,10 +208,17 @@ def open_audio(source: Source, content: bytes | None = None) -> Iterator[Any]:
         file = soundfile.SoundFile(stream)
     except soundfile.LibsndfileError as error:
         what = f"not readable as audio ({error.error_string.rstrip('.')})"
+        if isinstance(stream, str) and _begins_as_m4a(stream):
+            raise AudioProblem(named(source), "m4a by its content, not by its name", "call it .m4a") from None
         raise AudioProblem(named(source), what, "make the file again or remove it") from None
     with file:
         _check_container(file, source)
         yield file
+
+
+def _begins_as_m4a(path: str) -> bool:
+    with open(path, "rb") as stream:
+        return stream.read(8)[4:] == b"ftyp"
 
 
 def _decoded(source: Source) -> bytes:

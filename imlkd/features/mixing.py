@@ -52,4 +52,5 @@ def convolved(signal: Tensor, response: Tensor, block: int = 8192) -> Tensor:
     pieces = torch.fft.irfft(product, 2 * block)
     whole = pieces[:, :block]
     whole[1:] += pieces[:-1, block:]  # what reaches into the next block
-    return whole.reshape(-1)[: len(signal)]
+    found: Tensor = whole.reshape(-1)[: len(signal)]
+    return found

@@ -25,7 +25,7 @@ from imlkd.kaldi_io import FloatArray, OpenArks, read_scp_arrays
 
 Numbers = npt.NDArray[np.int32]
 Wide = npt.NDArray[np.int64]
-_TOGETHER = 5000  # utterances
+_TOGETHER = 1000  # utterances
 _ID_FRAMES, _ID_START = 10_000, 100_000  # from here on a segment's id sorts otherwise than its numbers
 
 
@@ -142,9 +142,9 @@ class _Grid:
     def _shares(
         utterance: Wide, start: Wide, length: Wide, frames: npt.NDArray[np.integer], marks: list[FloatArray | None]
     ) -> npt.NDArray[np.float64]:
-        """See ``speech_share``; rounded as the mean of a float32 array is."""
+        """See ``speech_share``; marks are 0 or 1, and the mean is rounded as that of a float32 array is."""
         rows = [np.ones(n, np.float32) if own is None else own for n, own in zip(frames, marks, strict=True)]
-        sums = np.concatenate([np.zeros(1), np.cumsum(np.concatenate(rows), dtype=np.float64)])
+        sums = np.concatenate([np.zeros(1, np.int32), np.cumsum(np.concatenate(rows), dtype=np.int32)])
         sizes = np.array([len(row) for row in rows])
         offset = (np.cumsum(sizes) - sizes)[utterance]
         first = offset + np.minimum(start, sizes[utterance])

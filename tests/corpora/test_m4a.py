@@ -18,7 +18,7 @@ import pytest
 import soundfile
 
 from imlkd.corpora import convert as convert_module
-from imlkd.corpora.audio import AudioProblem, AudioReader
+from imlkd.corpora.audio import AudioProblem, AudioReader, Source, probe
 from imlkd.corpora.convert import JOURNAL, convert_m4a, read_journal
 from imlkd.corpora.kaldi_dir import read_data_dir
 from imlkd.corpora.m4a import M4aProblem, decode_m4a, find_tool, wav_bytes
@@ -234,6 +234,13 @@ def test_decoded_on_the_fly(vox2: Path, tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(AudioProblem, match="copy the file again or remove it"):
         reader.read("id00012-a-1")
+
+
+@needs_a_tool
+def test_m4a_by_another_name(vox2: Path) -> None:
+    path = (vox2 / f"{NAMES[0]}.m4a").rename(vox2 / "00001.wav")
+    with pytest.raises(AudioProblem, match="00001.wav: m4a by its content, not by its name: call it .m4a"):
+        probe(Source("a", str(path), False, "wav.scp"))
 
 
 def test_nothing_to_convert(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
