@@ -2,8 +2,9 @@
 """Stage 0 and the opening of a training at VoxCeleb2's size, entries only; and loaders on real speech.
 
 The corpus has the shape of VoxCeleb2's dev part: 5,994 speakers, 145,569 videos, 1,092,009 utterances, whose files are
-not there (`--check none`). Each piece of work runs in a process of its own, whose wall-clock and processor seconds and
-peak memory are taken. Bounds of the project: prepare 300 s and 3,000 MB, growth 12, open 20 s.
+not there (`--check none`); headers are read of real files, apart. Each piece of work runs in a process of its own,
+whose wall-clock and processor seconds and peak memory are taken. Bounds of the project: prepare 300 s and 3,000 MB,
+growth 12, open 20 s.
 """
 
 from __future__ import annotations
