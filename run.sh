@@ -143,7 +143,7 @@ if wanted 0; then
         --train "$train" --test "$test" --trials "$trials" --train-cuts "$train_cuts" --test-cuts "$test_cuts" "$data"
       ;;
     voxceleb)
-      read -r -a more <<< "$voxceleb_options"
+      mapfile -t more < <(xargs -r -n 1 printf '%s\n' <<< "$voxceleb_options") # quotes hold a path with blanks together
       egs/voxceleb/prepare.sh --nj "$nj" --conf "$conf" --force "$force" --trials "$voxceleb_trials" \
         --allow-pipes "$allow_pipes" --teacher-speakers "$teacher_speakers" "${more[@]}" \
         "$voxceleb1${voxceleb2:+${voxceleb1:+,}$voxceleb2}" "$data"

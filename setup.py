@@ -49,6 +49,8 @@ setup(
             "kaldi_native_io>=1.22",
             "kaldi-native-fbank>=1.22",
             "sherpa-onnx>=1.12",
+            "av>=14",
+            "silero-vad>=6.2",
         ],
     },
     classifiers=[

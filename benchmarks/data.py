@@ -2,8 +2,9 @@
 """Stage 0 and the opening of a training at VoxCeleb2's size, entries only; and loaders on real speech.
 
 The corpus has the shape of VoxCeleb2's dev part: 5,994 speakers, 145,569 videos, 1,092,009 utterances, whose files are
-not there (`--check none`). Each piece of work runs in a process of its own, whose wall-clock and processor seconds and
-peak memory are taken. Bounds of the project: prepare 300 s and 3,000 MB, growth 12, open 20 s.
+not there (`--check none`); headers are read of real files, apart. Each piece of work runs in a process of its own,
+whose wall-clock and processor seconds and peak memory are taken. Bounds of the project: prepare 300 s and 3,000 MB,
+growth 12, open 20 s.
 """
 
 from __future__ import annotations
@@ -91,6 +92,12 @@ assert batch.shape[1:] == (200, 80) and len(batch) > 30, batch.shape
 
 def open_training(data: Path) -> dict[str, float]:
     """From process start to the first batch, with features in an ark and speech activity known."""
+    write_one_ark(data)
+    return measured([sys.executable, "-c", OPEN, str(data)])
+
+
+def write_one_ark(data: Path) -> None:
+    """Features and speech activity of one utterance in the name of all."""
     import numpy as np
 
     from imlkd.config import save_config
@@ -106,7 +113,33 @@ def open_training(data: Path) -> dict[str, float]:
     write_table(data / "vad.scp", dict.fromkeys(names, places["vad"]))
     write_table(data / "utt2num_frames", dict.fromkeys(names, "400"))
     save_config(FeaturesConfig(), data / "features.yaml")
-    return measured([sys.executable, "-c", OPEN, str(data)])
+
+
+def headers(folder: Path, count: int) -> dict[str, float]:
+    """``imlkd data prepare --check headers`` on ``count`` real FLAC files of half a second."""
+    import numpy as np
+    import soundfile
+
+    generator = np.random.default_rng(0)
+    audio = folder / "audio"
+    audio.mkdir(parents=True)
+    soundfile.write(folder / "one.flac", (3000 * generator.standard_normal(8000)).astype(np.int16), 16000)
+    content = (folder / "one.flac").read_bytes()
+    for name, speakers, number in (("train", 100, count - 4), ("test", 2, 4)):
+        rows = [(f"{name}{i * speakers // number:03d}-{i:06d}", f"{name}{i * speakers // number:03d}")
+                for i in range(number)]  # fmt: skip
+        for key, _ in rows:
+            (audio / f"{key}.flac").write_bytes(content)
+        _tables(folder / name, rows)
+        (folder / name / "wav.scp").write_text("".join(f"{key} {audio}/{key}.flac\n" for key, _ in rows))
+    pairs = ("test000-000000 test000-000001 target", "test000-000000 test001-000002 nontarget")
+    (folder / "test/trials").write_text("".join(f"{pair}\n" for pair in pairs))
+    done = measured([
+        sys.executable, "-m", "imlkd.cli.main", "data", "prepare", "--train", str(folder / "train"), "--test",
+        str(folder / "test"), "--trials", str(folder / "test/trials"), "--out", str(folder / "data"), "--check",
+        "headers", "--nj", "2",
+    ])  # fmt: skip
+    return {"header_files": count, "header_seconds": done["seconds"], "header_cpu_seconds": done["cpu"]}
 
 
 def membership() -> dict[str, float]:
@@ -126,111 +159,17 @@ def membership() -> dict[str, float]:
             "lhotse_membership_ratio": whole / max(1e-9, seconds(EACH_OF_VOX1, set))}  # fmt: skip
 
 
-def loaders(svmini: Path, seconds: float) -> dict[str, float]:
-    """Segments of 2 s a second through two workers: from the audio with augmentation, and from arks."""
-    import torch
-
-    from imlkd.config import save_config
-    from imlkd.features.augment import AugmentConfig
-    from imlkd.features.extract import FeaturesConfig, extract_features
-    from imlkd.features.segments import SegmentsConfig
-    from imlkd.training.frames import FramesConfig
-    from imlkd.training.pool import grid_of, load_pool, speakers_of
-
-    found: dict[str, float] = {}
-    torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder, "train")
-        measured([sys.executable, "-m", "imlkd.cli.main", "data", "subset", str(svmini / "train"), str(data),
-                  "--number", "300"])  # fmt: skip
-        extract_features(data, FeaturesConfig(), data / "f", 1, Path(folder, "progress"))
-        for name in ("feats", "vad"):
-            (data / f"f/{name}.1.scp").rename(data / f"{name}.scp")
-        (data / "f/utt2num_frames.1").rename(data / "utt2num_frames")
-        save_config(FeaturesConfig(), data / "features.yaml")
-        noisy = AugmentConfig(f"{svmini}/noise,{svmini}/rir", room=0.5, noise=0.6, volume=0.5)
-        segments = grid_of(data, SegmentsConfig(durations=[2.0], hop=1.0, min_speech=0.0, max_dropped=1.0))
-        for key, source, augment in (("audio", "audio", noisy), ("audio_clean", "audio", None), ("ark", "ark", None)):
-            pool = load_pool(data, segments, speakers_of(data), FramesConfig(source), augment)
-            found[f"samples_per_second_{key}"] = _rate(pool, seconds)
-        found["samples_per_second_lhotse"] = _lhotse_rate(data, noisy, seconds)
-    return found
-
-
-def _rate(pool: Any, seconds: float) -> float:
-    from torch.utils.data import DataLoader
-
-    batches = [batch for epoch in range(40) for batch in pool.epoch_batches(64 * 200, 1, 1, epoch)]
-    return _count(DataLoader(_Batches(pool, batches), batch_size=None, num_workers=2), seconds)
-
-
-class _Batches:
-    """What a DataLoader draws from: one batch an item."""
-
-    def __init__(self, pool: Any, batches: list[Any]) -> None:
-        self.pool, self.batches = pool, batches
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __getitem__(self, index: int) -> Any:
-        return self.pool.crops(self.batches[index])
-
-
-def _lhotse_rate(data: Path, noisy: Any, seconds: float) -> float:
-    """Lhotse alone: the same cuts, crops, rooms, noise and filterbank, by its own transforms and sampler."""
-    from lhotse import CutSet, Fbank, FbankConfig, Recording, RecordingSet
-    from lhotse.dataset import K2SpeechRecognitionDataset as _  # noqa: F401  (imports the transforms' needs)
-    from lhotse.dataset import SimpleCutSampler
-    from lhotse.dataset.cut_transforms import CutMix, ReverbWithImpulseResponse
-    from torch.utils.data import DataLoader
-
-    from imlkd.corpora.cuts import to_cuts
-    from imlkd.corpora.kaldi_dir import read_data_dir
-    from imlkd.features.sounds import Sounds
-
-    sounds = Sounds(16000)
-    for where in noisy.sounds.split(","):
-        sounds.add(Path(where))
-    noise = CutSet.from_manifests(RecordingSet.from_recordings(map(Recording.from_file, sounds.files["noise"])))
-    rooms = RecordingSet.from_recordings(map(Recording.from_file, sounds.files["rir"]))
-    cuts = [cut for cut in to_cuts(read_data_dir(data)) if cut.duration >= 2.0]
-    crops = CutSet.from_cuts(cut.truncate(duration=2.0) for cut in cuts).to_eager().repeat(40)
-    steps = [ReverbWithImpulseResponse(rooms, p=0.5), CutMix(noise, snr=(0, 15), p=0.6, preserve_id=True)]
-
-    class Set:
-        extractor = Fbank(FbankConfig(num_filters=80, snip_edges=False))
-
-        def __getitem__(self, chosen: Any) -> Any:
-            for step in steps:
-                chosen = step(chosen)
-            return self.extractor.extract_batch([cut.load_audio()[0] for cut in chosen], 16000)
-
-    sampler = SimpleCutSampler(crops, max_cuts=64, shuffle=True)
-    return _count(DataLoader(Set(), sampler=sampler, batch_size=None, num_workers=2), seconds)  # type: ignore[arg-type]
-
-
-def _count(loader: Any, seconds: float) -> float:
-    iterator = iter(loader)
-    next(iterator)  # the workers are up
-    count, started = 0, time.perf_counter()
-    while time.perf_counter() - started < seconds:
-        count += len(next(iterator))
-    return count / (time.perf_counter() - started)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a tenth and a hundredth of the corpus; loaders for 3 s")
+    parser.add_argument("--quick", action="store_true", help="2,000 headers instead of 20,000; loaders for 3 s")
     parser.add_argument("--json", type=Path, required=True, help="file to write")
     options = parser.parse_args()
     sys.path.insert(0, str(ROOT))
-    share = TENTH if options.quick else 1
     machine = {"machine": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()}
-    found: dict[str, Any] = {**machine, "utterances": UTTERANCES // share}
+    found: dict[str, Any] = {**machine, "utterances": UTTERANCES}
     with tempfile.TemporaryDirectory() as folder:
-        tenth = prepare(Path(folder, "tenth"), share * TENTH)
-        whole = prepare(Path(folder, "whole"), share)
+        tenth = prepare(Path(folder, "tenth"), TENTH)
+        whole = prepare(Path(folder, "whole"), 1)
         for key, value in whole.items():
             found[{"seconds": "prepare_seconds", "cpu": "prepare_cpu_seconds", "mb": "prepare_peak_mb"}[key]] = value
         found["prepare_growth"] = whole["cpu"] / tenth["cpu"]  # of processor seconds: others may use the machine
@@ -239,8 +178,13 @@ def main() -> None:
         found |= {"open_seconds": opened["seconds"], "open_cpu_seconds": opened["cpu"], "open_peak_mb": opened["mb"]}
         opened = open_training(Path(folder, "tenth/data/train"))
         found["open_peak_mb_of_tenth"] = opened["mb"]
+        more = UTTERANCES - UTTERANCES // TENTH
+        found["open_bytes_an_utterance"] = (found["open_peak_mb"] - opened["mb"]) * 2**20 / more
+        found |= headers(Path(folder, "headers"), 2000 if options.quick else 20000)
     found |= membership()
     if os.environ.get("SVMINI"):
+        from benchmarks.loaders import loaders
+
         found |= loaders(Path(os.environ["SVMINI"]), 3 if options.quick else 15)
     rounded = {key: round(value, 3) if isinstance(value, float) else value for key, value in found.items()}
     options.json.write_text(json.dumps(rounded, indent=1) + "\n")

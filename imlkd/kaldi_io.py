@@ -212,14 +212,14 @@ def _part_of(array: npt.NDArray[Any], part: str | None) -> npt.NDArray[Any]:
 
 def read_scp_arrays(scp: Path | str) -> dict[str, FloatArray]:
     """Read every array of a scp into memory, in the order of the file; an ark that many lie in is opened once."""
-    with _OpenArks() as arks:
+    with OpenArks() as arks:
         return {key: arks.read(value) for key, value in read_table(scp, fields=2).items()}
 
 
-class _OpenArks:
+class OpenArks:
     """Plain float vectors and matrices out of arks that stay mapped; all else goes through ``read_array``."""
 
-    def __enter__(self) -> _OpenArks:
+    def __enter__(self) -> OpenArks:
         self._maps: dict[str, mmap.mmap | None] = {}
         return self
 
@@ -234,6 +234,12 @@ class _OpenArks:
         mapped = self._mapped(path) if offset.isdecimal() else None
         found = None if mapped is None else _plain_floats(mapped, int(offset))
         return read_array(rxfilename) if found is None else found
+
+    def forget(self) -> None:
+        """Let go of the pages that were read; they come back when they are wanted."""
+        for mapped in self._maps.values():
+            if mapped is not None:
+                mapped.madvise(mmap.MADV_DONTNEED)
 
     def _mapped(self, path: str) -> mmap.mmap | None:
         if path not in self._maps:

@@ -42,12 +42,10 @@ data=$1
 made_from=(--from "$conf/features.yaml" --code imlkd.corpora.prepare --value "train=$train" --value "test=$test"
   --value "train-cuts=$train_cuts" --value "test-cuts=$test_cuts" --value "allow-pipes=$allow_pipes"
   --value "check=$check" --value "max-bad=$max_bad" --value "relocate=$relocate_from:$relocate_to")
-for dir in $train ${test//,/ }; do
-  made_from+=(--data "$dir")
-done
-for file in ${trials//,/ } $train_cuts ${test_cuts//,/ }; do
-  made_from+=(--from "$file")
-done
+IFS=, read -r -a dirs <<< "$train${test:+${train:+,}$test}" # paths may hold blanks
+for dir in "${dirs[@]}"; do made_from+=(--data "$dir"); done
+IFS=, read -r -a files <<< "$trials,$train_cuts,$test_cuts"
+for file in "${files[@]}"; do [ -z "$file" ] || made_from+=(--from "$file"); done
 status=0
 imlkd marker check "$data/.done.$corpus" --name "stage 0 ($corpus)" "${made_from[@]}" "${forced[@]}" || status=$?
 [ $status -eq 3 ] || exit $status

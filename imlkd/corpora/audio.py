@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import re
 import subprocess
 from collections.abc import Iterator
@@ -17,7 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imlkd.corpora.kaldi_dir import DataDir
+from imlkd.corpora.disk_table import DiskTable
+from imlkd.corpora.kaldi_dir import DataDir, Segment
 from imlkd.corpora.m4a import M4aProblem, as_wav, is_m4a
 from imlkd.errors import UserError
 
@@ -85,13 +87,16 @@ def resolve_sources(data: DataDir, allow_pipes: bool = False) -> Sources:
     sources: dict[str, Source] = {}
     for recording, value in data.wav.items():
         place = f"{data.table('wav.scp')}: {recording}"
-        if not value.endswith("|"):
-            sources[recording] = Source(recording, str(base / value), False, place)
-        elif allow_pipes:
-            sources[recording] = Source(recording, value[:-1].strip(), True, place)
-        else:
-            raise UserError(f"{place}: a pipe, which runs a command: allow it with `--allow-pipes true` (`run.sh`)")
+        sources[recording] = _source_of(recording, value, base, place, allow_pipes)
     return Sources(sources, rule)
+
+
+def _source_of(recording: str, value: str, base: Path, place: str, allow_pipes: bool) -> Source:
+    if not value.endswith("|"):
+        return Source(recording, str(base / value), False, place)
+    if allow_pipes:
+        return Source(recording, value[:-1].strip(), True, place)
+    raise UserError(f"{place}: a pipe, which runs a command: allow it with `--allow-pipes true` (`run.sh`)")
 
 
 def _base_folder(data: DataDir) -> tuple[Path, str]:
@@ -203,10 +208,17 @@ def open_audio(source: Source, content: bytes | None = None) -> Iterator[Any]:
         file = soundfile.SoundFile(stream)
     except soundfile.LibsndfileError as error:
         what = f"not readable as audio ({error.error_string.rstrip('.')})"
+        if isinstance(stream, str) and _begins_as_m4a(stream):
+            raise AudioProblem(named(source), "m4a by its content, not by its name", "call it .m4a") from None
         raise AudioProblem(named(source), what, "make the file again or remove it") from None
     with file:
         _check_container(file, source)
         yield file
+
+
+def _begins_as_m4a(path: str) -> bool:
+    with open(path, "rb") as stream:
+        return stream.read(8)[4:] == b"ftyp"
 
 
 def _decoded(source: Source) -> bytes:
@@ -306,6 +318,30 @@ class AudioReader:
             content = run_pipe(source)
             self._piped = (source.recording, content)
         return content
+
+
+class DiskAudioReader(AudioReader):
+    """The same of a directory that stage 0 has checked: its tables stay on the disk, whatever their size."""
+
+    def __init__(self, path: Path, sample_rate: int, allow_pipes: bool = False) -> None:
+        self._wav = DiskTable(path / "wav.scp")
+        self._segments = DiskTable(path / "segments") if (path / "segments").is_file() else None
+        head = dict(itertools.islice(self._wav.lines(), _PROBED_PATHS))
+        super().__init__(DataDir(path, head, None, {}, {}), sample_rate, allow_pipes)
+        self._base, self._allow_pipes = _base_folder(self.data)[0], allow_pipes
+
+    def _source(self, utterance: str) -> Source:
+        recording = utterance if self._segments is None else self._segments.get(utterance, " ").split(" ")[0]
+        value = self._wav.get(recording)
+        if value is None:
+            raise UserError(f"{self.data.table('wav.scp')}: no audio of {utterance}: run stage 0 again")
+        place = f"{self.data.table('wav.scp')}: {recording}"
+        return _source_of(recording, value, self._base, place, self._allow_pipes)
+
+    def _bounds(self, utterance: str, recording_samples: int) -> tuple[int, int]:
+        if self._segments is None:
+            return 0, recording_samples
+        return Segment(*self._segments[utterance].split()).bounds(self.sample_rate, recording_samples)
 
 
 def read_utterance(data: DataDir, utterance: str, sample_rate: int, allow_pipes: bool = False) -> Samples:

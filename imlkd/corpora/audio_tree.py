@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from imlkd.corpora.recognise import ARCHIVE
 from imlkd.errors import UserError
 from imlkd.files import os_errors
 
@@ -53,7 +54,8 @@ class AudioTree:
                     elif entry.is_symlink() and entry.is_dir():
                         links.append(entry.path)
                     elif os.path.splitext(entry.name)[1].lower() not in AUDIO:
-                        self._pass("no audio by its name", entry.path)
+                        packed = ARCHIVE.fullmatch(entry.name) is not None
+                        self._pass("archive, not unpacked" if packed else "no audio by its name", entry.path)
                     elif entry.is_symlink() and not entry.is_file():
                         self._pass("link to nothing", entry.path)
                     else:

@@ -1,4 +1,4 @@
-"""m4a (AAC) to samples, by PyAV (`pip install 'imlkd[m4a]'`) or the ffmpeg of this machine. Sources are only read.
+"""m4a (AAC) to samples, by PyAV (`pip install av`, ffmpeg is inside) or this machine's ffmpeg. Sources are only read.
 
 Both decode with libavcodec and give as many samples as the file states, without the encoder's delay.
 """
@@ -6,6 +6,7 @@ Both decode with libavcodec and give as many samples as the file states, without
 from __future__ import annotations
 
 import importlib.util
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -36,14 +37,15 @@ def find_tool(tool: str = "auto") -> str:
 
     :raises UserError: when neither is, or the one asked for is not.
     """
-    there = {"pyav": importlib.util.find_spec("av") is not None, "ffmpeg": shutil.which("ffmpeg") is not None}
+    has_ffmpeg = shutil.which("ffmpeg") is not None and shutil.which("ffprobe") is not None
+    there = {"pyav": importlib.util.find_spec("av") is not None, "ffmpeg": has_ffmpeg}
     if tool != "auto" and tool not in there:
         raise UserError(f"--tool {tool}: known are auto, {', '.join(TOOLS)}")
     for name in TOOLS if tool == "auto" else (tool,):
         if there[name]:
             return name
     wanted = "neither PyAV nor ffmpeg is" if tool == "auto" else f"{tool} is not"
-    raise UserError(f"m4a: {wanted} there to decode it: `pip install 'imlkd[m4a]'`, or put ffmpeg on the PATH")
+    raise UserError(f"m4a: {wanted} there to decode it: `pip install av`, or put ffmpeg and ffprobe on the PATH")
 
 
 def decode_m4a(path: str | Path, sample_rate: int | None = None, tool: str = "auto") -> tuple[Samples16, int]:
@@ -80,15 +82,23 @@ def _by_pyav(path: Path, sample_rate: int | None) -> tuple[Samples16, int]:
     except av.FFmpegError as error:
         raise M4aProblem(f"not readable as m4a ({error.strerror or type(error).__name__})") from None
     samples = np.concatenate([frame.to_ndarray().reshape(-1) for frame in frames]) if frames else np.zeros(0, np.int16)
+    return _as_stated(samples, stated, rate), rate
+
+
+def _as_stated(samples: Samples16, stated: float, rate: int) -> Samples16:
+    """Without what fills up the last frame of AAC: libavcodec drops the delay in front, not every version the rest.
+
+    :param stated: seconds by the header; 0 when it says nothing.
+    """
     if len(samples) < (stated - _SHORTFALL_SECONDS) * rate:
         raise M4aProblem(f"cut off: its header says {stated:.2f} s, {len(samples) / rate:.2f} s can be decoded")
-    # libavcodec drops the delay in front; what fills up the last frame goes here, as ffmpeg itself does.
     end = round(stated * rate) if stated else len(samples)
-    return samples[:end].astype(np.int16, copy=False), rate
+    return samples[:end].astype(np.int16, copy=False)
 
 
 def _by_ffmpeg(path: Path, sample_rate: int | None) -> tuple[Samples16, int]:
-    rate = sample_rate or _rate_by_ffmpeg(path)
+    own_rate, stated = _stated_by_ffprobe(path)
+    rate = sample_rate or own_rate
     command = ["ffmpeg", "-nostdin", "-v", "error", "-xerror", "-i", f"file:{path}", "-map", "0:a:0", "-ac", "1", "-ar",
                str(rate), "-f", "s16le", "-"]  # fmt: skip
     done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False)
@@ -96,16 +106,19 @@ def _by_ffmpeg(path: Path, sample_rate: int | None) -> tuple[Samples16, int]:
     if done.returncode or said:
         what = said[-1].replace(str(path), "").strip(" :") if said else f"exit status {done.returncode}"
         raise M4aProblem(f"ffmpeg can't decode all of it ({what[:120]})")
-    return np.frombuffer(done.stdout, "<i2").astype(np.int16, copy=False), rate
+    return _as_stated(np.frombuffer(done.stdout, "<i2"), stated, rate), rate
 
 
-def _rate_by_ffmpeg(path: Path) -> int:
-    command = ["ffmpeg", "-nostdin", "-v", "error", "-i", f"file:{path}", "-map", "0:a:0", "-t", "0.05"]
-    command += ["-f", "wav", "-"]
+def _stated_by_ffprobe(path: Path) -> tuple[int, float]:
+    """Sampling rate and seconds (0 when it says nothing) of the first audio stream, by its header."""
+    command = ["ffprobe", "-v", "error", "-select_streams", "a:0", "-show_entries", "stream=sample_rate,duration",
+               "-of", "json", f"file:{path}"]  # fmt: skip
     done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False)
-    if len(done.stdout) < 28:
-        raise M4aProblem("not readable as m4a")
-    return int.from_bytes(done.stdout[24:28], "little")
+    try:
+        stream = json.loads(done.stdout)["streams"][0]
+        return int(stream["sample_rate"]), float(stream.get("duration", 0.0))
+    except (ValueError, LookupError):
+        raise M4aProblem("not readable as m4a") from None
 
 
 def as_wav(path: str, tool: str = "auto") -> bytes:

@@ -179,11 +179,15 @@ def _refuse_same_names(sets: list[CorpusSet]) -> None:
             )
         if one.name.startswith(".") or one.name in ("", MANIFESTS):
             raise UserError(f"{one.origin}: a set can't be called {one.name!r}: rename the folder, or link to it")
+        if one.name.split() != [one.name]:  # later stages tell sets apart by blanks
+            raise UserError(f"{one.origin}: its name holds white space: rename it, or link to it; folders above may")
         origins[one.name] = one.origin
 
 
 def _assign_trials(tests: list[CorpusSet], paths: Sequence[Path]) -> None:
     for path in paths:
+        if path.name.split() != [path.name]:  # later stages tell lists apart by blanks
+            raise UserError(f"{path}: its name holds white space: rename it, or link to it; folders above may")
         trials = read_trials(path)
         owner = _owner(path, trials, tests)
         join_check(trials, owner.data.utt2spk, source=str(owner.origin))

@@ -9,6 +9,8 @@ from pathlib import Path
 
 _FOLDERS = 400  # how many folders are looked into, nearest first
 _NAMES = 200  # names in each
+_SPEAKER_OF_VOXCELEB = re.compile(r"(^|.*[/_-])id[01]\d{4}[/_-].*", re.IGNORECASE)
+ARCHIVE = re.compile(r".*(\.zip|\.tar|\.tar\.gz|\.tgz|_part[a-z]{2}|\.z\d\d)", re.IGNORECASE)
 
 # The path of a file below the folder, or its end: first match wins.
 _SIGNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
@@ -36,8 +38,8 @@ def looks_like(folder: Path) -> str | None:
 
     Looks into a few hundred folders at most.
     """
-    archives = 0
-    audio = ""
+    archives: list[str] = []
+    audio = bare = ""
     for path in _paths(folder):
         for name, pattern in _SIGNS:
             if pattern.fullmatch(path):
@@ -45,13 +47,26 @@ def looks_like(folder: Path) -> str | None:
         base = os.path.basename(path)
         if base in ("wav.scp", "utt2spk"):
             return "a Kaldi data directory" if "/" not in path else f"Kaldi data directories ({os.path.dirname(path)})"
-        if base.endswith((".zip", ".tar.gz", ".tgz")) or re.search(r"_part[a-z]{2}$", base):
-            archives += 1
+        if ARCHIVE.fullmatch(base):
+            archives.append(path)
         elif base.lower().endswith((".wav", ".flac", ".m4a")):
             audio = audio or path
+        elif "." not in base and _SPEAKER_OF_VOXCELEB.fullmatch(path):
+            bare = bare or path
     if archives:
-        return f"{archives} archives that are not unpacked yet"
+        return f"{len(archives)} archives that are not unpacked yet{_joining(archives)}"
+    if _SPEAKER_OF_VOXCELEB.fullmatch(audio):
+        return f"VoxCeleb whose files lie otherwise than in idNNNNN/VIDEO/NNNNN ({audio})"
+    if bare:
+        return f"VoxCeleb whose files have lost their extension ({bare}): give them .m4a or .wav again"
     return f"audio of some other corpus ({audio})" if audio else None
+
+
+def _joining(archives: list[str]) -> str:
+    """What to do with the parts of a zip file."""
+    part = next((path for path in archives if re.search(r"_part[a-z]{2}$", path)), "")
+    stem = part[: -len("_partaa")]
+    return f" (join the parts first: `cat {stem}_part* > {stem}.zip`)" if part else ""
 
 
 def hint(folder: Path) -> str:

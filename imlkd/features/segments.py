@@ -5,7 +5,7 @@ A segment's id is ``<utterance>-<frames>-<start>``, both in frames of 10 ms, so 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,18 +56,28 @@ def segment_grid(num_frames: Mapping[str, int], speech: Speech, config: Segments
         found += own
         if not own:
             dropped.append(utterance)
-    if len(dropped) > config.max_dropped * len(num_frames):
-        raise UserError(
-            f"{len(dropped)} of {len(num_frames)} utterances give no training segment (first: {' '.join(dropped[:5])}):"
-            f" shorten `durations` or lower `min_speech`, or raise `max_dropped` ({config.max_dropped})"
-        )
+    refuse_dropped(len(dropped), dropped[:5], len(num_frames), config)
     return sorted(found, key=lambda s: s.id.encode())
 
 
+def refuse_dropped(count: int, first: list[str], total: int, config: SegmentsConfig) -> None:
+    """Refuse when more than ``max_dropped`` of the utterances give no segment."""
+    if count > config.max_dropped * total:
+        raise UserError(
+            f"{count} of {total} utterances give no training segment (first: {' '.join(first)}):"
+            f" shorten `durations` or lower `min_speech`, or raise `max_dropped` ({config.max_dropped})"
+        )
+
+
 def _grid_of(utterance: str, frames: int, config: SegmentsConfig) -> list[Segment]:
-    hop = max(1, round(config.hop * FRAMES_PER_SECOND))
-    lengths = sorted({round(d * FRAMES_PER_SECOND) for d in config.durations})
+    lengths, hop = grid_steps(config)
     return [Segment(utterance, start, n) for n in lengths for start in range(0, frames - n + 1, hop)]
+
+
+def grid_steps(config: SegmentsConfig) -> tuple[list[int], int]:
+    """Lengths, ascending, and the hop, in frames."""
+    hop = max(1, round(config.hop * FRAMES_PER_SECOND))
+    return sorted({round(d * FRAMES_PER_SECOND) for d in config.durations}), hop
 
 
 def speech_share(segment: Segment, speech: Speech) -> float:
@@ -78,13 +88,13 @@ def speech_share(segment: Segment, speech: Speech) -> float:
     return float(marks[segment.start : segment.start + segment.frames].mean())
 
 
-def dropped_utterances(segments: list[Segment], utterances: list[str]) -> list[str]:
+def dropped_utterances(segments: Sequence[Segment], utterances: list[str]) -> list[str]:
     """Utterances that no segment comes from."""
     kept = {segment.utterance for segment in segments}
     return [utterance for utterance in utterances if utterance not in kept]
 
 
-def write_segments(path: Path, segments: list[Segment]) -> None:
+def write_segments(path: Path, segments: Sequence[Segment]) -> None:
     """As a Kaldi ``segments`` table: id, utterance, start and end in seconds."""
     write_table(
         path,

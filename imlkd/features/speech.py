@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from imlkd.corpora.audio import AudioProblem, AudioReader, Source, named, probe, read_source
+from imlkd.corpora.audio import AudioProblem, AudioReader, DiskAudioReader, Source, named, probe, read_source
 from imlkd.corpora.kaldi_dir import read_data_dir
 from imlkd.features.fbank import FRAMES_PER_SECOND
 from imlkd.features.segments import Segment
@@ -38,6 +38,17 @@ class SpeechReader:
     def segment(self, segment: Segment) -> Tensor:
         """Exactly ``frames`` frames' worth of samples; behind the utterance's end zeros, half a frame at most."""
         return cut_out(self.utterance(segment.utterance), segment, self.sample_rate)
+
+
+class PartReader:
+    """Parts of utterances, for a training that draws crops: the tables of ``data_dir`` stay on the disk."""
+
+    def __init__(self, data_dir: Path | str, sample_rate: int, allow_pipes: bool = False) -> None:
+        self._audio = DiskAudioReader(Path(data_dir), sample_rate, allow_pipes)
+
+    def part(self, name: str, first: int, count: int) -> Tensor:
+        """Samples ``first`` to ``first + count`` of an utterance, or to its end; only they are decoded."""
+        return torch.from_numpy(self._audio.read(name, first, count))
 
 
 def cut_out(waveform: Tensor, segment: Segment, sample_rate: int) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 
 import numpy as np
 import torch
@@ -32,10 +33,8 @@ class Development:
 
         :raises UserError: when there are not so many.
         """
-        utterances: dict[int, list[str]] = {}
-        for name, label in pool.labels.items():
-            utterances.setdefault(label, []).append(name)
-        fit = sorted(label for label, names in utterances.items() if len(names) > 1)
+        utterances = Counter(pool.labels.values())
+        fit = sorted(label for label, count in utterances.items() if count > 1)
         if speakers < 2 or len(fit) <= speakers:
             raise UserError(
                 f"training.dev_speakers {speakers}: of {len(fit)} speakers with two utterances or more, give 2 to"
@@ -44,11 +43,11 @@ class Development:
         held = {fit[i] for i in np.random.default_rng([seed, speakers]).permutation(len(fit))[:speakers]}
         pool.hold_out(held)
         longest: dict[str, int] = {}
-        for i, segment in enumerate(pool.segments):
-            if pool.labels[segment.utterance] in held:
-                best = longest.setdefault(segment.utterance, i)
-                if segment.frames > pool.segments[best].frames:
-                    longest[segment.utterance] = i
+        for i in pool.of_classes(held).tolist():
+            segment = pool.segments[i]
+            best = longest.setdefault(segment.utterance, i)
+            if segment.frames > pool.segments[best].frames:
+                longest[segment.utterance] = i
         return cls(pool, sorted(longest.values(), key=lambda i: (pool.segments[i].frames, i)))
 
     @torch.no_grad()

@@ -6,8 +6,6 @@ give the same numbers; they differ in what they hold in memory.
 
 from __future__ import annotations
 
-import bisect
-import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,12 +16,13 @@ import torch
 from torch import Tensor
 
 from imlkd.config import chosen, text
+from imlkd.corpora.disk_table import ByName, DiskTable
 from imlkd.corpora.selection import spread
 from imlkd.errors import UserError
 from imlkd.features.augment import AugmentConfig, Augmenter
 from imlkd.features.fbank import FRAMES_PER_SECOND, FbankConfig, LogMel
-from imlkd.features.speech import SpeechReader
-from imlkd.kaldi_io import read_array, read_table
+from imlkd.features.speech import PartReader
+from imlkd.kaldi_io import read_array
 
 _MARGIN = 2  # frames read on both sides of a crop: a window of 25 ms reaches less than two hops beyond its frame
 _MEAN_OF = 500  # utterances that the mean frame is taken from
@@ -56,14 +55,14 @@ class LazyFrames:
     """
 
     store: FrameStore
-    lengths: Mapping[str, int]
+    lengths: ByName
     epoch: int = 0
-    offsets: dict[str, int] = field(init=False)
+    offsets: ByName = field(init=False)
 
     def __post_init__(self) -> None:
-        self._names = list(self.lengths)
-        self._starts = [0, *itertools.accumulate(self.lengths.values())]
-        self.offsets = dict(zip(self._names, self._starts, strict=False))
+        self._names, self._lengths = self.lengths.names, self.lengths.array
+        self._starts = np.cumsum(self._lengths, dtype=np.int64) - self._lengths
+        self.offsets = ByName(self._names, self._starts)
 
     def __getitem__(self, rows: Tensor) -> Tensor:
         """(B, T) rows, consecutive in each line -> (B, T, F), augmented as they are in this epoch."""
@@ -80,13 +79,14 @@ class LazyFrames:
 
     def mean(self, dim: int) -> Tensor:
         """The mean frame (F,), unaugmented, of all utterances or of 500 spread evenly."""
-        names = spread(self._names, _MEAN_OF)
-        total = torch.stack([self.store.crop(name, 0, self.lengths[name]).double().sum(dim) for name in names]).sum(0)
-        return (total / sum(self.lengths[name] for name in names)).float()
+        some = spread(range(len(self._names)), _MEAN_OF)
+        crops = (self.store.crop(self._names[i], 0, int(self._lengths[i])).double() for i in some)
+        total = torch.stack([crop.sum(dim) for crop in crops]).sum(0)
+        return (total / int(self._lengths[some].sum())).float()
 
     def _crop(self, row: int, frames: int, augmented: bool) -> Tensor:
-        index = bisect.bisect_right(self._starts, row) - 1
-        name, start = self._names[index], row - self._starts[index]
+        index = int(np.searchsorted(self._starts, row, side="right")) - 1
+        name, start = self._names[index], row - int(self._starts[index])
         if augmented and isinstance(self.store, AudioFrames):
             return self.store.crop_of_epoch(name, start, frames, self.epoch)
         return self.store.crop(name, start, frames)
@@ -120,7 +120,7 @@ class AudioFrames:
     :param augmenter: what is done to the audio, and to the frames, of a crop; None: nothing.
     """
 
-    def __init__(self, reader: SpeechReader, fbank: FbankConfig, augmenter: Augmenter | None = None) -> None:
+    def __init__(self, reader: PartReader, fbank: FbankConfig, augmenter: Augmenter | None = None) -> None:
         self.reader, self.frontend, self.augmenter = reader, LogMel(fbank), augmenter
         self._hop = fbank.sample_rate // FRAMES_PER_SECOND
 
@@ -183,9 +183,9 @@ def frame_store(
         raise UserError(f"augment: changes what is heard, so frames.source has to be audio, not {config.source}")
     if config.source == "audio":
         augmenter = Augmenter(augment, fbank.sample_rate) if augment is not None and augment.is_on else None
-        return AudioFrames(SpeechReader(data_dir, fbank.sample_rate), fbank, augmenter)
+        return AudioFrames(PartReader(data_dir, fbank.sample_rate), fbank, augmenter)
     if config.source in ("lhotse", "shar"):
         if not config.path:
             raise UserError(f"frames.source: {config.source}: needs frames.path: set it")
         return (lhotse_frames if config.source == "lhotse" else shar_frames)(Path(config.path))
-    return ArkFrames(read_table(data_dir / "feats.scp", fields=2))
+    return ArkFrames(DiskTable(data_dir / "feats.scp"))

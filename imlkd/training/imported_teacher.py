@@ -71,7 +71,7 @@ def import_teacher(
     model = load_teacher(name, weights)
     make_dir(folder)
     save_config(config, folder / "config.yaml")
-    segments = grid_of(data_dir, config.segments)
+    segments = list(grid_of(data_dir, config.segments))
     speech = SpeechReader(data_dir, model.frontend.sample_rate, allow_pipes)
     with Progress(f"{name}: embeddings for its head", len(segments), progress) as counted:
         embeddings = embed_segments(model, speech, segments, counted)

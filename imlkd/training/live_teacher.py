@@ -49,9 +49,8 @@ class LiveTeacher:
 
 def last_stages(teacher: LiveTeacher, pool: SegmentPool, seed: int, count: int) -> Tensor:
     """The teacher's last stage, (count, C, T), for drawn segments of the commonest duration, or for all it has."""
-    durations, numbers = np.unique([segment.frames for segment in pool.segments], return_counts=True)
-    common = durations[numbers.argmax()]
-    own = np.array([i for i, segment in enumerate(pool.segments) if segment.frames == common])
+    durations, numbers = np.unique(pool.durations, return_counts=True)
+    own = np.flatnonzero(pool.durations == durations[numbers.argmax()])
     chosen = np.random.default_rng(seed).permutation(own)[:count]
     rows = [chosen[i : i + ROWS] for i in range(0, len(chosen), ROWS)]
     parts = [teacher.answer(pool.clean_crops(own, pool.crops(own))).stages[-1] for own in rows]

@@ -2,39 +2,41 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from imlkd.config import load_config
+from imlkd.corpora.disk_table import ByName, DiskTable, values_along
 from imlkd.errors import UserError
 from imlkd.features.augment import AugmentConfig
 from imlkd.features.extract import FeaturesConfig
-from imlkd.features.segments import Segment, SegmentsConfig, dropped_utterances, segment_grid
-from imlkd.kaldi_io import read_array, read_scp_arrays, read_table, sort_ids
+from imlkd.features.segment_table import SegmentTable, grid_on_disk
+from imlkd.features.segments import Segment, SegmentsConfig
+from imlkd.kaldi_io import read_array, read_table, sort_ids
 from imlkd.training.frames import FramesConfig, LazyFrames, frame_store
-from imlkd.training.sampling import SegmentPool
+from imlkd.training.sampling import Indices, SegmentPool
 
 
 def speakers_of(data_dir: Path) -> list[str]:
     """The speakers of a data directory in C order: the order of classes everywhere."""
-    return sort_ids(set(read_table(data_dir / "utt2spk", fields=2).values()))
+    return sort_ids({speaker for _, speaker in DiskTable(data_dir / "utt2spk").lines()})
 
 
-def grid_of(data_dir: Path, config: SegmentsConfig) -> list[Segment]:
+def grid_of(data_dir: Path, config: SegmentsConfig) -> SegmentTable:
     """The training segments of a data directory; says how many utterances give none."""
-    table = read_table(data_dir / "utt2num_frames", fields=2)
-    speech = read_scp_arrays(data_dir / "vad.scp")
-    segments = segment_grid({name: int(frames) for name, frames in table.items()}, speech, config)
-    dropped = dropped_utterances(segments, list(table))
+    segments, first, dropped = grid_on_disk(data_dir, config)
     if dropped:
-        print(f"{data_dir}: {len(dropped)} of {len(table)} utterances give no segment: {' '.join(dropped[:5])} ...")
+        total = len(segments.names) + dropped
+        print(f"{data_dir}: {dropped} of {total} utterances give no segment: {' '.join(first)} ...")
     return segments
 
 
 def load_pool(
-    data_dir: Path, segments: list[Segment], classes: list[str], frames: FramesConfig | None = None,
+    data_dir: Path, segments: Sequence[Segment], classes: list[str], frames: FramesConfig | None = None,
     augment: AugmentConfig | None = None,
 ) -> SegmentPool:  # fmt: skip
     """The features of all utterances that segments come from: read now, or where ``frames`` says so, when needed.
@@ -68,20 +70,35 @@ def load_pool(
 
 
 def _lazy_pool(
-    data_dir: Path, segments: list[Segment], classes: list[str], frames: FramesConfig, augment: AugmentConfig | None
+    data_dir: Path, segments: Sequence[Segment], classes: list[str], frames: FramesConfig, augment: AugmentConfig | None
 ) -> SegmentPool:
+    """Nothing of an utterance is held in memory but numbers."""
+    if not segments:
+        return SegmentPool(torch.empty(0, 0), {}, {}, segments)  # which refuses it
     fbank = load_config(FeaturesConfig, data_dir / "features.yaml").fbank
     store = frame_store(frames, data_dir, fbank, augment)
-    table = read_table(data_dir / "utt2num_frames", fields=2)
-    utt2spk = read_table(data_dir / "utt2spk", fields=2)
-    names = list(dict.fromkeys(segment.utterance for segment in segments))
-    lacking = [name for name in names if name not in table]
-    if lacking:
-        raise UserError(f"{data_dir}/utt2num_frames: lacks {lacking[0]} and {len(lacking) - 1} more: run stage 1 again")
-    lengths = {name: int(table[name]) for name in names}
-    for segment in segments:
-        if segment.start + segment.frames > lengths[segment.utterance]:
-            raise UserError(f"{data_dir}/utt2num_frames: {segment.id} ends behind it: run stages 1 and 3 again")
+    table = segments if isinstance(segments, SegmentTable) else _as_table(segments)
+    lengths, labels = _lengths_and_labels(data_dir, table.names, classes)
+    longer = np.flatnonzero(table.start + table.frames > lengths[table.utterance])
+    if len(longer):
+        raise UserError(f"{data_dir}/utt2num_frames: {table[longer[0]].id} ends behind it: run stages 1 and 3 again")
+    lazy = LazyFrames(store, ByName(table.names, lengths))
+    return SegmentPool(lazy, lazy.offsets, ByName(table.names, labels), table)
+
+
+def _as_table(segments: Sequence[Segment]) -> SegmentTable:
+    return SegmentTable.of(segments, sort_ids({segment.utterance for segment in segments}))
+
+
+def _lengths_and_labels(data_dir: Path, names: Sequence[str], classes: list[str]) -> tuple[Indices, Indices]:
+    """Frames and class of each of ``names``, which are in C order."""
     order = {speaker: i for i, speaker in enumerate(classes)}
-    lazy = LazyFrames(store, lengths)
-    return SegmentPool(lazy, lazy.offsets, {name: order[utt2spk[name]] for name in names}, segments)
+    tables = [data_dir / "utt2num_frames", data_dir / "utt2spk"]
+    streams = itertools.tee(names, 3)
+    found = np.zeros((2, len(names)), dtype=np.int64)
+    columns = [values_along(DiskTable(path), stream) for path, stream in zip(tables, streams[1:], strict=True)]
+    for number, (name, frames, speaker) in enumerate(zip(streams[0], *columns, strict=True)):
+        if frames is None or speaker is None:
+            raise UserError(f"{tables[frames is not None]}: lacks {name}: run stage 1 again")
+        found[:, number] = int(frames), order[speaker]
+    return found[0], found[1]

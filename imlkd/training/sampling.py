@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from imlkd.corpora.disk_table import ByName
 from imlkd.errors import UserError
+from imlkd.features.segment_table import SegmentTable
 from imlkd.features.segments import Segment
 from imlkd.training.frames import LazyFrames
 
@@ -19,7 +21,7 @@ Indices = npt.NDArray[np.int64]
 
 @dataclass
 class SegmentPool:
-    """Features in memory and the segments that training may draw.
+    """Features, in memory or not, and the segments that training may draw.
 
     :param frames: (total frames, F), utterances one after the other; or what reads them when they are asked for.
     :param offsets: first row of each utterance.
@@ -27,19 +29,28 @@ class SegmentPool:
     """
 
     frames: Tensor | LazyFrames
-    offsets: dict[str, int]
-    labels: dict[str, int]
+    offsets: Mapping[str, int]
+    labels: Mapping[str, int]
     segments: Sequence[Segment]
 
     def __post_init__(self) -> None:
         if not self.segments:
             raise UserError("no training segments: the data directory is empty or its utterances are too short")
-        order = {utterance: i for i, utterance in enumerate(self.offsets)}
-        self._utterance = np.array([order[s.utterance] for s in self.segments])
-        self._frames = np.array([s.frames for s in self.segments])
-        self._starts = np.array([self.offsets[s.utterance] + s.start for s in self.segments])
-        self._held = np.zeros(len(self.segments), dtype=bool)
-        self._label = torch.tensor([self.labels[s.utterance] for s in self.segments])
+        own = self.segments
+        table = own if isinstance(own, SegmentTable) else SegmentTable.of(own, list(self.offsets))
+        self._utterance, self._start, self._frames = table.utterance, table.start, table.frames
+        self._offset, self._class = (values_of(mapping, table.names) for mapping in (self.offsets, self.labels))
+        self._held = np.zeros(len(own), dtype=bool)
+
+    @property
+    def durations(self) -> npt.NDArray[np.int32]:
+        """(S,) frames of each segment."""
+        return self._frames
+
+    def of_classes(self, labels: set[int]) -> Indices:
+        """The segments of these classes."""
+        wanted = np.isin(self._class, list(labels))
+        return np.flatnonzero(wanted[self._utterance])
 
     def crops(self, chosen: Indices) -> Tensor:
         """(B, T, F) of segments of one duration."""
@@ -52,7 +63,8 @@ class SegmentPool:
         return crops
 
     def _rows(self, chosen: Indices) -> Tensor:
-        return torch.from_numpy(self._starts[chosen][:, None] + np.arange(self._frames[chosen[0]])[None, :])
+        starts = self._offset[self._utterance[chosen]] + self._start[chosen]
+        return torch.from_numpy(starts[:, None] + np.arange(self._frames[chosen[0]])[None, :])
 
     def at_epoch(self, epoch: int) -> None:
         """What is augmented, is from now on as in this epoch."""
@@ -61,17 +73,17 @@ class SegmentPool:
 
     def classes(self, chosen: Indices) -> Tensor:
         """(B,) class indexes."""
-        return self._label[torch.from_numpy(chosen)]
+        return torch.from_numpy(self._class[self._utterance[chosen]])
 
     def hold_out(self, labels: set[int]) -> None:
         """Draw no segment of these classes any more."""
-        self._held |= np.isin(self._label.numpy(), list(labels))
+        self._held[self.of_classes(labels)] = True
         if self._held.all():
             raise UserError("no training segments: all speakers are held out: lower training.dev_speakers")
 
     def keep_longest(self) -> None:
         """Draw only segments of each utterance's longest duration."""
-        longest = np.zeros(len(self.offsets), dtype=self._frames.dtype)
+        longest = np.zeros(len(self._offset), dtype=self._frames.dtype)
         np.maximum.at(longest, self._utterance, self._frames)
         self._held |= self._frames < longest[self._utterance]
 
@@ -104,3 +116,10 @@ class SegmentPool:
         order = np.lexsort((generator.random(len(firsts)), self._utterance[firsts]))
         chosen: Indices = firsts[order][np.flatnonzero(np.diff(self._utterance[firsts][order], prepend=-1))]
         return chosen
+
+
+def values_of(mapping: Mapping[str, int], names: Sequence[str]) -> Indices:
+    """The numbers of ``names``, in their order."""
+    if isinstance(mapping, ByName) and mapping.names is names:
+        return mapping.array.astype(np.int64, copy=False)
+    return np.array([mapping[name] for name in names], dtype=np.int64)

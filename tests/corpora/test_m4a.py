@@ -18,13 +18,14 @@ import pytest
 import soundfile
 
 from imlkd.corpora import convert as convert_module
-from imlkd.corpora.audio import AudioProblem, AudioReader
+from imlkd.corpora.audio import AudioProblem, AudioReader, Source, probe
 from imlkd.corpora.convert import JOURNAL, convert_m4a, read_journal
 from imlkd.corpora.kaldi_dir import read_data_dir
 from imlkd.corpora.m4a import M4aProblem, decode_m4a, find_tool, wav_bytes
 from imlkd.errors import UserError
 
-HAS = {"pyav": importlib.util.find_spec("av") is not None, "ffmpeg": shutil.which("ffmpeg") is not None}
+HAS = {"pyav": importlib.util.find_spec("av") is not None,
+       "ffmpeg": shutil.which("ffmpeg") is not None and shutil.which("ffprobe") is not None}  # fmt: skip
 TOOLS = [
     pytest.param(name, marks=pytest.mark.skipif(not there, reason=f"no {name} here (`pip install av`)"))
     for name, there in HAS.items()
@@ -115,7 +116,7 @@ def test_bad_files(tool: str, vox2: Path) -> None:
 @pytest.mark.parametrize(
     ("tool", "words"),
     [("sox", "--tool sox: known are auto, pyav, ffmpeg"), ("auto", "neither PyAV nor ffmpeg is there"),
-     ("ffmpeg", "ffmpeg is not there"), ("pyav", "pip install 'imlkd")],
+     ("ffmpeg", "ffmpeg is not there"), ("pyav", "pip install av")],
 )  # fmt: skip
 def test_no_tool(tool: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
@@ -233,6 +234,13 @@ def test_decoded_on_the_fly(vox2: Path, tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(AudioProblem, match="copy the file again or remove it"):
         reader.read("id00012-a-1")
+
+
+@needs_a_tool
+def test_m4a_by_another_name(vox2: Path) -> None:
+    path = (vox2 / f"{NAMES[0]}.m4a").rename(vox2 / "00001.wav")
+    with pytest.raises(AudioProblem, match="00001.wav: m4a by its content, not by its name: call it .m4a"):
+        probe(Source("a", str(path), False, "wav.scp"))
 
 
 def test_nothing_to_convert(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,11 +99,12 @@ def test_what_lies_beside_is_counted_with_examples(tmp_path: Path) -> None:
     root = make_tree(tmp_path / "vox1", DEV1)
     make_tree(root, ["id10001/1zcIwhmdeo4/._00001", "stray"])
     (root / "readme.txt").write_text("x")
+    (root / "vox1_dev_wav_partab").write_text("PK")
     (root / "id10001/gone.wav").symlink_to("nowhere.wav")
     row = gather([root]).rows[0]
     assert row.used == 3 and row.found == 4
     assert dict(row.dropped) == {
-        "hidden file or folder": 1, "no audio by its name": 1, "link to nothing": 1,
+        "hidden file or folder": 1, "no audio by its name": 1, "link to nothing": 1, "archive, not unpacked": 1,
         "no name of VoxCeleb's (idNNNNN/VIDEO/NNNNN)": 1,
     }  # fmt: skip
     assert row.examples["no audio by its name"] == [str(root / "readme.txt")]
@@ -139,7 +140,12 @@ def test_the_same_source_twice_and_two_files_of_one_utterance(tmp_path: Path) ->
         (["noise/free-sound/noise-free-sound-0001.wav"], "looks like MUSAN"),
         (["simulated_rirs/smallroom/Room001/Room001-00001.wav"], "looks like RIRS_NOISES"),
         (["wav/A.J._Buckley/1zcIwhmdeo4/00001.wav"], "looks like VoxCeleb1 in its first edition"),
-        (["vox1_dev_wav.zip", "vox2_dev_aac_partaa"], "looks like 2 archives that are not unpacked yet"),
+        (["vox1_dev_wav.zip", "vox2_test_aac.ZIP"], "looks like 2 archives that are not unpacked yet: mend"),
+        (["z/vox2_dev_aac_partaa", "z/vox2_dev_aac_partab"], "2 archives that are not unpacked yet (join the parts "
+         "first: `cat z/vox2_dev_aac_part* > z/vox2_dev_aac.zip`)"),
+        (["wav/id10001/more/1zcIwhmdeo4/00001.wav"], "looks like VoxCeleb whose files lie otherwise than in idNNNNN/"),
+        (["wav/id10001-1zcIwhmdeo4-00001.wav"], "VoxCeleb whose files lie otherwise than in idNNNNN/VIDEO/NNNNN (wav/"),
+        (["dev/aac/id00012/21Uxsk56VDQ/00001"], "VoxCeleb whose files have lost their extension (dev/aac/id00012/"),
         (["data/train/utt2spk"], "looks like Kaldi data directories (data/train)"),
         (["some/where/a.wav"], "looks like audio of some other corpus (some/where/a.wav)"),
         (["readme.md"], "holds no VoxCeleb audio"),

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from imlkd.errors import UserError
 from imlkd.features import channel
 from imlkd.features.augment import AugmentConfig, Augmenter, generator
-from imlkd.features.mixing import babble, in_room, rms, with_noise
+from imlkd.features.mixing import babble, convolved, in_room, rms, with_noise
 from imlkd.features.sounds import Sounds, kind_of
 
 RATE = 16000
@@ -119,6 +119,15 @@ def test_babble_takes_every_voice_at_one_level() -> None:
     for voice in voices:
         unit = voice / rms(voice)
         assert abs(float((together * unit).mean()) - 1) < 0.1
+
+
+@settings(max_examples=30, deadline=None)
+@given(samples=st.integers(1, 700), taps=st.integers(1, 900), block=st.sampled_from([1, 7, 64, 512]))
+def test_a_convolution_is_the_plain_one(samples: int, taps: int, block: int) -> None:
+    random = np.random.default_rng(samples * 1000 + taps)
+    signal, response = random.standard_normal(samples), random.standard_normal(taps)
+    found = convolved(torch.from_numpy(signal), torch.from_numpy(response), block)
+    np.testing.assert_allclose(found, np.convolve(signal, response)[:samples], atol=1e-9)
 
 
 def test_a_room_keeps_place_and_level(collection: Path) -> None:

@@ -17,7 +17,7 @@ from imlkd.errors import UserError
 from imlkd.features.augment import AugmentConfig, Augmenter
 from imlkd.features.extract import FeaturesConfig
 from imlkd.features.segments import SegmentsConfig
-from imlkd.features.speech import SpeechReader
+from imlkd.features.speech import PartReader
 from imlkd.kaldi_io import read_array, read_table
 from imlkd.training.frames import AudioFrames, FramesConfig, LazyFrames
 from imlkd.training.pool import grid_of, load_pool, speakers_of
@@ -137,7 +137,7 @@ def test_the_teacher_hears_the_same_crop_clean(toy_corpus: Path) -> None:
 
 def test_without_augmentation_audio_is_clean(toy_corpus: Path) -> None:
     fbank = load_config(FeaturesConfig, toy_corpus / "features.yaml").fbank
-    reader = SpeechReader(toy_corpus, fbank.sample_rate)
+    reader = PartReader(toy_corpus, fbank.sample_rate)
     plain, off = AudioFrames(reader, fbank), AudioFrames(reader, fbank, Augmenter(AugmentConfig(), fbank.sample_rate))
     for start, frames in ((0, 50), (31, 70), (0, 130), (128, 2)):
         expected = plain.crop("s0-u0", start, frames)
@@ -154,3 +154,22 @@ def test_what_does_not_go_together(toy_corpus: Path, tmp_path: Path) -> None:
         pool_of(toy_corpus, "shar", tmp_path)
     with pytest.raises(UserError, match=r"toy.jsonl.gz: 16 cuts have no features \(first: s0-u0\)"):
         pool_of(toy_corpus, "lhotse", toy_corpus.parent / "manifests/toy.jsonl.gz")
+
+
+def test_the_same_draws_from_numbers_as_from_names(toy_corpus: Path) -> None:
+    """Segments, lengths and labels as arrays over tables on the disk, against lists and dictionaries."""
+    segments = grid_of(toy_corpus, SEGMENTS)
+    for pool in (pool_of(toy_corpus, "ark"), pool_of(toy_corpus, "memory")):
+        listed = load_pool(toy_corpus, list(segments), speakers_of(toy_corpus), FramesConfig("ark"))
+        for epoch in range(3):
+            ours, theirs = (one.epoch_batches(400, 2, 1, epoch) for one in (pool, listed))
+            assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
+            for chosen in ours[:3]:
+                assert torch.equal(pool.classes(chosen), listed.classes(chosen))
+                assert torch.equal(pool.crops(chosen), listed.crops(chosen))
+        for one in (pool, listed):
+            one.hold_out({1, 2})
+            one.keep_longest()
+        drawn = [one.epoch_batches(400, 1, 1, 0) for one in (pool, listed)]
+        assert all(np.array_equal(a, b) for a, b in zip(*drawn, strict=True))
+        assert {int(label) for chosen in drawn[0] for label in pool.classes(chosen)} == {0, 3}
