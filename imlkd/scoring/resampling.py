@@ -17,11 +17,11 @@ from imlkd.scoring.metrics import (
     Costs,
     Floats,
     Integers,
+    SortedScores,
     corner_mask,
     corners,
     crossing,
     normalised_cost,
-    thresholds_of,
 )
 
 
@@ -99,7 +99,7 @@ class WeightedTrials:
         self._target_speaker = trials.target_speaker[by_target].astype(np.intp)
         self._enroll_speaker = trials.enroll_speaker[by_nontarget].astype(np.intp)
         self._test_speaker = trials.test_speaker[by_nontarget].astype(np.intp)
-        self._every = thresholds_of(trials.target, trials.nontarget)
+        self._every = SortedScores(trials.target, trials.nontarget).thresholds
         self._corner = np.flatnonzero(corner_mask(self._every))
         self._outer = corners(self._every)
         self._bits: tuple[Floats, Floats] | None = None

@@ -12,13 +12,14 @@ from scipy.optimize import brentq
 from sklearn.metrics import det_curve, roc_curve
 
 from imlkd.scoring.metrics import (
+    SortedScores,
     act_dcf,
     eer,
     eer_kaldi,
     eer_rocch,
-    error_rates,
     format_eer_kaldi,
     min_dcf,
+    rates_of,
 )
 
 TIED = st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=25)
@@ -71,7 +72,7 @@ def test_hand_computed_lists(target, nontarget, linear, hull, kaldi) -> None:  #
 
 @given(target=SCORES, nontarget=SCORES)
 def test_error_rates_are_counts_at_each_threshold(target: list[float], nontarget: list[float]) -> None:
-    miss, false_alarm, _ = error_rates(target, nontarget)
+    miss, false_alarm = rates_of(SortedScores(target, nontarget).thresholds)
     assert list(zip(miss.tolist(), false_alarm.tolist(), strict=True)) == roc_points(target, nontarget)
 
 
@@ -89,7 +90,8 @@ def test_error_rates_against_scikit_learn(seed: int) -> None:
     target, nontarget = random_scores(seed)
     labels = np.repeat([1, 0], [len(target), len(nontarget)])
     false_alarm, miss, thresholds = det_curve(labels, np.concatenate([target, nontarget]))
-    ours = {score: (m, f) for m, f, score in zip(*error_rates(target, nontarget), strict=True)}
+    found = SortedScores(target, nontarget).thresholds
+    ours = dict(zip(found.scores, zip(*rates_of(found), strict=True), strict=True))
     for score, m, f in zip(thresholds, miss, false_alarm, strict=True):
         assert ours[score] == pytest.approx((m, f), abs=1e-12)
 
