@@ -35,7 +35,7 @@ class Choices:
     llr: bool = False
     draws: int = 1000
     seed: int = 0
-    interval: str = "percentile"
+    interval: str = "corrected"
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Evaluation:
     min_cllr: float | None = None
     c_miss: float = 1.0
     c_fa: float = 1.0
-    interval: str = "percentile"
+    interval: str = "corrected"
 
     def fields(self) -> dict[str, Any]:
         """The fields as named here, ready for JSON; keys of ``min_dcf`` and ``act_dcf`` are the priors as text."""

@@ -272,16 +272,17 @@ def _lower_hull(points: Integers) -> Integers:
     before = 2 * len(points)
     while 2 < len(points) <= 0.9 * before:
         before = len(points)
-        turns = _turn(*points[:-2].T, *points[1:-1].T, *points[2:].T)
+        turns = _turn(points[:-2].T, points[1:-1].T, points[2:].T)
         points = points[np.concatenate([[True], turns > 0, [True]])]
     hull: list[list[int]] = []
     for x, y in points.tolist():
-        while len(hull) >= 2 and _turn(*hull[-2], *hull[-1], x, y) <= 0:
+        while len(hull) >= 2 and _turn(hull[-2], hull[-1], (x, y)) <= 0:
             hull.pop()
         hull.append([x, y])
     return np.array(hull)
 
 
-def _turn(x1: Any, y1: Any, x2: Any, y2: Any, x: Any, y: Any) -> Any:
-    """Above zero where the way over three points turns to the left; whole numbers, or arrays of them."""
-    return (x2 - x1) * (y - y1) - (y2 - y1) * (x - x1)
+def _turn(first: Any, second: Any, third: Any) -> Any:
+    """Above zero where the way over three points (x, y) turns to the left; of numbers, or of arrays of them."""
+    (x1, y1), (x2, y2), (x3, y3) = first, second, third
+    return (x2 - x1) * (y3 - y1) - (y2 - y1) * (x3 - x1)

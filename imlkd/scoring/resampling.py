@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imlkd.scoring.cllr import trial_costs
+from imlkd.scoring.cllr import cllr_of, trial_costs
 from imlkd.scoring.metrics import (
     Costs,
     Floats,
@@ -74,6 +74,15 @@ def leave_one_out(speakers: Integers) -> Iterator[Integers]:
         every[speaker] = 0
         yield every
         every[speaker] = 1
+
+
+def point_values(trials: SpeakerTrials, costs: Costs, llr: bool = False) -> list[float]:
+    """Measures of all trials, in the order of ``Resampled.values``."""
+    scores, prices = SortedScores(trials.target, trials.nontarget), (costs.c_miss, costs.c_fa)
+    values = [scores.eer().value, *(scores.min_dcf(p_target, *prices).value for p_target in costs.p_targets)]
+    if llr:
+        values += [*(scores.act_dcf(p_target, *prices).value for p_target in costs.p_targets), cllr_of(scores)]
+    return values
 
 
 def resample(trials: SpeakerTrials, counts: Iterable[Integers], costs: Costs, llr: bool = False) -> Resampled:
