@@ -6,6 +6,8 @@ known: both kinds of scores are normal. A set has 20 target trials a speaker, an
 others (120), spread evenly over all other speakers or as many of them. Beside the bootstrap over speakers stands the
 interval that takes trials for independent draws (Bengio & Mariethoz, "A statistical significance test for person
 authentication", Odyssey 2004). The corrected intervals were chosen with --seed 0; any other seed verifies them.
+With --difference also how often the interval of a difference holds zero, for two systems that are equally good: half
+of what moves a speaker's scores is the same for both.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import json
 import multiprocessing.pool
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +26,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from imlkd.scoring.compare import compare_systems
 from imlkd.scoring.intervals import METHODS, Interval, intervals_of
 from imlkd.scoring.metrics import Costs, eer
 from imlkd.scoring.resampling import SpeakerTrials, draw_speakers, resample
@@ -33,6 +37,7 @@ OF_TARGET, OF_NONTARGET = 0.7, 0.5  # deviations between speakers; 1 within
 TARGETS, NONTARGETS, DRAWS = 20, 120, 400
 MANY = 1000  # speakers from which on there are fewer sets, and no BCa, whose jackknife measures once a speaker
 MEASURES = ("eer", *(f"min_dcf_{p_target:g}" for p_target in COSTS.p_targets))
+Question = Callable[[tuple[int, "Population", int]], dict[str, bool]]
 SEEDS = 1_000_000  # more than there are sets
 
 
@@ -56,11 +61,15 @@ class Population:
         return found
 
 
-def simulate(speakers: int, population: Population, seed: int) -> SpeakerTrials:
-    """Scores of one set of speakers, drawn from the population."""
+def simulate(speakers: int, population: Population, seed: int, system: int = 0) -> SpeakerTrials:
+    """Scores of one set of speakers, drawn from the population; those of another system with ``system`` above 0."""
     generator = np.random.default_rng(seed)
     of_target = generator.normal(0.0, OF_TARGET, speakers)
     of_nontarget = generator.normal(0.0, OF_NONTARGET, speakers)
+    if system:
+        generator = np.random.default_rng([seed, system])
+        of_target = (of_target + generator.normal(0.0, OF_TARGET, speakers)) / 2.0**0.5
+        of_nontarget = (of_nontarget + generator.normal(0.0, OF_NONTARGET, speakers)) / 2.0**0.5
     own = np.repeat(np.arange(speakers), TARGETS)
     enroll = np.repeat(np.arange(speakers), population.nontargets)
     test = (enroll + 1 + np.tile(np.arange(population.nontargets) % (speakers - 1), speakers)) % speakers
@@ -94,10 +103,24 @@ def holds(task: tuple[int, Population, int]) -> dict[str, bool]:
     return found
 
 
-def measure(pool: multiprocessing.pool.Pool, speakers: int, population: Population, seeds: range) -> dict[str, float]:
+def holds_zero(task: tuple[int, Population, int]) -> dict[str, bool]:
+    """Whether intervals of the difference of two equal systems hold zero, on one simulated set."""
+    speakers, population, seed = task
+    systems = [[simulate(*task, system)] for system in (1, 2)]
+    found = {}
+    for kind in ("corrected", "percentile"):
+        (one,) = compare_systems(systems, COSTS, DRAWS, seed + 2**40, kind)
+        for name, difference in zip(MEASURES, [one.eer, *one.min_dcf.values()], strict=True):
+            found[f"{kind}_difference_{name}"] = difference.interval.low <= 0.0 <= difference.interval.high
+    return found
+
+
+def measure(
+    pool: multiprocessing.pool.Pool, question: Question, speakers: int, population: Population, seeds: range
+) -> dict[str, float]:
     """Share of intervals that hold the truth, by kind and measure; standard error of 95 %."""
     started = time.perf_counter()
-    found = pool.map(holds, [(speakers, population, seed) for seed in seeds], chunksize=4)
+    found = pool.map(question, [(speakers, population, seed) for seed in seeds], chunksize=4)
     results = {"sets": len(seeds), "standard_error": (0.95 * 0.05 / len(seeds)) ** 0.5}
     results |= {name: float(np.mean([one[name] for one in found])) for name in found[0]}
     results["seconds"] = time.perf_counter() - started
@@ -110,6 +133,7 @@ def main() -> None:
     parser.add_argument("--sets", type=int, help="so many sets of each size instead")
     parser.add_argument("--seed", type=int, default=1, help="of the sets (default: 1)")
     parser.add_argument("--separation", type=float, default=2.5, help="of the means of both kinds of scores (2.5)")
+    parser.add_argument("--difference", action="store_true", help="also of the difference of two equal systems")
     parser.add_argument("--nontargets", type=int, default=NONTARGETS, help="nontarget trials a speaker enrols in")
     parser.add_argument("--speakers", type=int, action="append", help="only this number of speakers; repeatable")
     parser.add_argument("--json", type=Path, required=True, help="file to write")
@@ -121,7 +145,8 @@ def main() -> None:
         for speakers in options.speakers or SPEAKERS:
             sets = options.sets or (100 if options.quick else 1000 if speakers < MANY else 400)
             seeds = range(options.seed * SEEDS, options.seed * SEEDS + sets)
-            results |= measure(pool, speakers, population, seeds)
+            for question in (holds, holds_zero)[: 1 + options.difference]:
+                results |= measure(pool, question, speakers, population, seeds)
             options.json.write_text(json.dumps(results, indent=1) + "\n")
     for key, value in results.items():
         print(f"{key:36} {value}")

@@ -56,3 +56,8 @@ def test_population_of_the_coverage_is_what_is_simulated() -> None:
     found = coverage.holds((7, population, 0))
     kinds, measures = ("corrected", "bca", "percentile"), ("eer", "min_dcf_0.05", "min_dcf_0.01")
     assert set(found) == {f"{kind}_{name}" for kind in kinds for name in measures} | {"of_trials_eer"}
+    zero = coverage.holds_zero((9, population, 0))
+    assert set(zero) == {f"{kind}_difference_{name}" for kind in ("corrected", "percentile") for name in measures}
+    systems = [coverage.simulate(2000, coverage.Population(2.5, 60), 1, system) for system in (1, 2)]
+    rates = [SortedScores(one.target, one.nontarget).eer().value for one in systems]
+    assert rates == pytest.approx([coverage.Population(2.5, 60).truth[0]] * 2, abs=0.01) and rates[0] != rates[1]
