@@ -70,6 +70,11 @@ def test_hand_computed_lists(target, nontarget, linear, hull, kaldi) -> None:  #
     assert eer_kaldi(target, nontarget).value == pytest.approx(kaldi, abs=1e-12)
 
 
+def test_threshold_halfway_between_two_points_is_the_higher_one() -> None:
+    # From score 1 on (0, 1/2), from 2 on (1/2, 0): the crossing (1/4, 1/4) is as near to both.
+    assert tuple(eer([1, 2], [0, 1])) == (0.25, 2.0)
+
+
 @given(target=SCORES, nontarget=SCORES)
 def test_error_rates_are_counts_at_each_threshold(target: list[float], nontarget: list[float]) -> None:
     miss, false_alarm = rates_of(SortedScores(target, nontarget).thresholds)
@@ -209,3 +214,8 @@ def test_act_dcf_by_counting(target: list[float], nontarget: list[float], p_targ
 def test_act_dcf_by_hand() -> None:
     # Threshold log 99 = 4.6: one of two targets missed, one of four nontargets accepted: 0.5 + 99 / 4.
     assert act_dcf([4.0, 5.0], [5.0, 0.0, 1.0, 4.5], 0.01).value == pytest.approx(25.25)
+
+
+def test_a_score_at_the_threshold_is_accepted() -> None:
+    assert tuple(act_dcf([0.0], [-1.0], 0.5)) == (0.0, 0.0)
+    assert act_dcf([1.0], [0.0], 0.5).value == 1.0
