@@ -64,7 +64,7 @@ def copied(trials: SpeakerTrials, drawn: list[int]) -> tuple[list[float], list[f
     prices=st.sampled_from([(1.0, 1.0), (10.0, 1.0), (1.0, 3.0)]),
 )
 def test_weights_are_copies_of_trials(drawn: list[int], seed: int, prices: tuple[float, float]) -> None:
-    trials, costs = simulate(6, seed, own=3, step=0.5), Costs((0.01, 0.5), *prices)  # at 0.5 scores lie on the threshold
+    trials, costs = simulate(6, seed, own=3, step=0.5), Costs((0.01, 0.5), *prices)  # at 0.5 scores lie on it
     target, nontarget = copied(trials, drawn)
     found = resample(trials, [np.bincount(drawn, minlength=6)], costs, llr=True)
     assert len(found.values) == len(found.thresholds) == bool(target and nontarget)
