@@ -32,7 +32,8 @@ class Difference:
 
     :param p: two-sided, of no difference: twice the smaller share of draws on either side of zero, a draw of exactly
         zero on both, the data itself counted as one draw (Davison & Hinkley, "Bootstrap methods", 1997, chapter 4).
-        Corrected intervals have p corrected likewise.
+        Where intervals are corrected, that is for the number of speakers, p is too. Two systems have much the same
+        bias, which is not taken from differences: draws in which they do not differ stay zero.
     :param p_holm: p after Holm's correction for all comparisons of the same measure; p itself where there is one.
     """
 
@@ -184,8 +185,6 @@ def _differences(one: _System, other: _System, method: str, speakers: int) -> It
         one.without_seed - other.whole,
         one.whole - other.without_seed,
     ]
-    if method == "corrected":
-        gaps -= 2.0 * (gaps.mean(axis=0) - point)  # a draw's bias is twice the estimate's; see intervals.bias_ratios
     for index, column in enumerate(gaps.T):
         p = two_sided_p(column, speakers if method == "corrected" else None)
         if method == "corrected":

@@ -61,7 +61,7 @@ def test_a_much_better_system_and_the_order_of_the_two() -> None:
 
 def test_p_is_below_a_twentieth_where_the_interval_leaves_zero_out() -> None:
     seen = set()
-    for seed, gain in itertools.product(range(12), (1.5, 1.8, 2.1)):
+    for seed, gain in itertools.product(range(12), (1.0, 1.4, 2.0)):
         found = compare(system(seed, 2.0, 12), system(seed + 50, gain, 12), (0.5,), 400, seed)
         assert found is not None
         for one in (found.eer, found.min_dcf[0.5]):
@@ -71,14 +71,12 @@ def test_p_is_below_a_twentieth_where_the_interval_leaves_zero_out() -> None:
     assert seen == {True, False}
 
 
-def test_corrected_difference_by_hand() -> None:
-    # Draws of 0.1 to 0.3 about a difference of 0.1: their bias is 0.1, so they are taken down by 0.2.
-    gaps = np.linspace(0.1, 0.3, 201)[:, None]
-    one, none = np.array([0.1]), np.empty((0, 1))
-    systems = _System(one, gaps, none, none, 1), _System(0 * one, 0 * gaps, none, none, 1)
-    (found,) = _differences(*systems, "corrected", 10**6)
-    assert (found.interval.low, found.interval.high) == pytest.approx((-0.095, 0.095), abs=1e-6)
-    assert (found.difference, found.p) == (0.1, pytest.approx(1.0))
+def test_systems_that_hardly_ever_differ_do_not_differ() -> None:
+    gaps, point, none = np.zeros((1000, 1)), np.zeros(1), np.empty((0, 1))
+    gaps[:9] = 0.01
+    systems = _System(point, gaps, none, none, 1), _System(point, 0 * gaps, none, none, 1)
+    (found,) = _differences(*systems, "corrected", 30)
+    assert (found.interval.low, found.interval.high, found.p) == (0.0, 0.0, 1.0)
 
 
 def test_other_trials_are_refused() -> None:
