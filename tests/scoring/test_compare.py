@@ -45,6 +45,12 @@ def test_differences_of_each_draw_by_copying_trials() -> None:
         assert found.difference == found.first - found.second
 
 
+@pytest.mark.parametrize(("speakers", "few"), [(19, True), (20, False)])
+def test_mark_of_few_speakers(speakers: int, few: bool) -> None:
+    found = compare(system(1, 2.0, speakers), system(2, 2.0, speakers), (), draws=5)
+    assert found is not None and found.few_speakers is few
+
+
 def test_a_system_against_itself() -> None:
     result = compare(system(1, 2.0), system(1, 2.0), (0.01,), draws=50)
     assert result is not None
