@@ -16,10 +16,10 @@ import numpy as np
 from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import det_curve, log_loss
 
-from imlkd.scoring.cllr import cllr, min_cllr
+from imlkd.scoring.cllr import cllr_of, min_cllr_of
 from imlkd.scoring.compare import compare
 from imlkd.scoring.intervals import draw_rates
-from imlkd.scoring.metrics import act_dcf, eer, eer_kaldi, eer_rocch, min_dcf
+from imlkd.scoring.metrics import SortedScores
 from imlkd.scoring.resampling import SpeakerTrials, draw_speakers
 
 TRIALS, SPEAKERS, DRAWS = 580_000, 1_251, 1_000
@@ -52,12 +52,11 @@ def second_system(first: SpeakerTrials) -> SpeakerTrials:
 
 def ours(trials: SpeakerTrials) -> dict[str, float]:
     """Every measure that the scoring room has."""
-    target, nontarget = trials.target, trials.nontarget
-    found = {"eer": eer(target, nontarget).value, "cllr": cllr(target, nontarget)}
-    found["min_cllr"] = min_cllr(target, nontarget)
-    found |= {"eer_kaldi": eer_kaldi(target, nontarget).value, "eer_rocch": eer_rocch(target, nontarget)}
-    found |= {f"min_dcf_{prior:g}": min_dcf(target, nontarget, prior).value for prior in P_TARGETS}
-    found |= {f"act_dcf_{prior:g}": act_dcf(target, nontarget, prior).value for prior in P_TARGETS}
+    scores = SortedScores(trials.target, trials.nontarget)
+    found = {"eer": scores.eer().value, "cllr": cllr_of(scores), "min_cllr": min_cllr_of(scores)}
+    found |= {"eer_kaldi": scores.eer_kaldi().value, "eer_rocch": scores.eer_rocch()}
+    found |= {f"min_dcf_{prior:g}": scores.min_dcf(prior).value for prior in P_TARGETS}
+    found |= {f"act_dcf_{prior:g}": scores.act_dcf(prior).value for prior in P_TARGETS}
     return found
 
 

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 PRIOR = click.FloatRange(min=0, max=1, min_open=True, max_open=True)
 COST = click.FloatRange(min=0, min_open=True)
 PRIORS = (0.01, 0.001, 0.05)
-KINDS = click.Choice(["percentile", "bca"])
+KINDS = click.Choice(["corrected", "bca", "percentile"])
 OPTIONS = (
     click.option("--p-target", type=PRIOR, multiple=True, default=PRIORS, help="Priors of a target, for DCFs."),
     click.option("--c-miss", type=COST, default=1.0, help="Cost of a missed target."),
     click.option("--c-fa", type=COST, default=1.0, help="Cost of a false alarm."),
     click.option("--llr", is_flag=True, help="Scores are natural log-likelihood ratios: actDCF and Cllr as well."),
-    click.option("--interval", type=KINDS, default="percentile", help="Kind of the intervals."),
+    click.option("--interval", type=KINDS, default="corrected", help="Kind of the intervals."),
     click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the draws."),
 )
 
@@ -44,7 +44,7 @@ def choices_of(
 
 def drawn(draws: int, units: str, interval: str, few_speakers: bool) -> str:
     """The line that says what the intervals are."""
-    kind = "" if interval == "percentile" else ", BCa"
+    kind = {"bca": ", BCa", "percentile": ", percentiles"}.get(interval, "")
     mark = " (fewer than 20: the intervals are a hint only)" if few_speakers else ""
     return f"intervals     95 %{kind}, {draws} draws of {units}{mark}"
 

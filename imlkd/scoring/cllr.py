@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from imlkd.scoring.metrics import Floats, checked_scores, hull_vertices, thresholds_of
+from imlkd.scoring.metrics import Floats, SortedScores
 
 
 def cllr(target: npt.ArrayLike, nontarget: npt.ArrayLike) -> float:
@@ -18,8 +18,12 @@ def cllr(target: npt.ArrayLike, nontarget: npt.ArrayLike) -> float:
 
     :raises ValueError: when a list is empty or holds NaN or infinite scores.
     """
-    of_target = trial_costs(checked_scores(target, "target"), True)
-    of_nontarget = trial_costs(checked_scores(nontarget, "nontarget"), False)
+    return cllr_of(SortedScores(target, nontarget))
+
+
+def cllr_of(scores: SortedScores) -> float:
+    """``cllr`` of scores that are sorted already."""
+    of_target, of_nontarget = trial_costs(scores.target, True), trial_costs(scores.nontarget, False)
     return float(of_target.mean() + of_nontarget.mean()) / 2.0
 
 
@@ -35,7 +39,12 @@ def min_cllr(target: npt.ArrayLike, nontarget: npt.ArrayLike) -> float:
     The blocks of PAV are the segments of the ROC's convex hull (Fawcett & Niculescu-Mizil, "PAV and the ROC convex
     hull", Machine Learning 2007); a block's ratio is its share of the targets over its share of the nontargets.
     """
-    vertices = hull_vertices(thresholds_of(target, nontarget))
+    return min_cllr_of(SortedScores(target, nontarget))
+
+
+def min_cllr_of(scores: SortedScores) -> float:
+    """``min_cllr`` of scores that are sorted already."""
+    vertices = scores.hull
     share = np.abs(np.diff(vertices, axis=0)) / np.abs(vertices[-1] - vertices[0])
     both = share.sum(axis=1, keepdims=True)
     bits = share * np.log2(both / np.where(share > 0.0, share, 1.0), where=share > 0.0, out=np.zeros_like(share))

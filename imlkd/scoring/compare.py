@@ -9,13 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 
 import numpy as np
 
-from imlkd.scoring.cllr import cllr
-from imlkd.scoring.intervals import FEW_SPEAKERS, METHODS, Interval, bca_interval, percentile_interval
-from imlkd.scoring.metrics import Costs, Floats, Integers, act_dcf, eer, min_dcf
-from imlkd.scoring.resampling import SpeakerTrials, draw_speakers, leave_one_out, resample
+from imlkd.scoring.intervals import (
+    FEW_SPEAKERS,
+    METHODS,
+    Interval,
+    bca_interval,
+    narrowed,
+    percentile_interval,
+    widened_interval,
+)
+from imlkd.scoring.metrics import Costs, Floats, Integers
+from imlkd.scoring.resampling import SpeakerTrials, draw_speakers, leave_one_out, point_values, resample
 
 
 @dataclass(frozen=True)
@@ -24,6 +32,8 @@ class Difference:
 
     :param p: two-sided, of no difference: twice the smaller share of draws on either side of zero, a draw of exactly
         zero on both, the data itself counted as one draw (Davison & Hinkley, "Bootstrap methods", 1997, chapter 4).
+        Where intervals are corrected, that is for the number of speakers, p is too. Two systems have much the same
+        bias, which is not taken from differences: draws in which they do not differ stay zero.
     :param p_holm: p after Holm's correction for all comparisons of the same measure; p itself where there is one.
     """
 
@@ -78,7 +88,7 @@ def compare_systems(
     costs: Costs | None = None,
     draws: int = 1000,
     seed: int = 0,
-    method: str = "percentile",
+    method: str = "corrected",
     llr: bool = False,
 ) -> list[Comparison]:
     """Compare the first system with each of the others on the same draws.
@@ -138,7 +148,7 @@ def _measure(
     llr: bool,
 ) -> _System:
     speakers = runs[0].speakers()
-    whole = np.array([_point_values(run, costs, llr) for run in runs])
+    whole = np.array([point_values(run, costs, llr) for run in runs])
     values = np.array([resample(run, draw_speakers(speakers, draws, seed), costs, llr).values for run in runs])
     picks = draw_seeds(len(runs), values.shape[1], of_seeds)
     drawn = values[picks, np.arange(values.shape[1])[:, None]].mean(axis=1)
@@ -151,17 +161,8 @@ def _measure(
     return _System(whole.mean(axis=0), drawn, without_speaker, without_seed, len(runs))
 
 
-def _point_values(trials: SpeakerTrials, costs: Costs, llr: bool) -> list[float]:
-    """Measures of all trials, in the order of ``resampling.Resampled``."""
-    lists, prices = (trials.target, trials.nontarget), (costs.c_miss, costs.c_fa)
-    values = [eer(*lists).value, *(min_dcf(*lists, p_target, *prices).value for p_target in costs.p_targets)]
-    if llr:
-        values += [*(act_dcf(*lists, p_target, *prices).value for p_target in costs.p_targets), cllr(*lists)]
-    return values
-
-
 def _comparison(one: _System, other: _System, costs: Costs, speakers: int, method: str, llr: bool) -> Comparison:
-    differences = list(_differences(one, other, method))
+    differences = list(_differences(one, other, method, speakers))
     priors = len(costs.p_targets)
     return Comparison(
         eer=differences[0],
@@ -175,7 +176,7 @@ def _comparison(one: _System, other: _System, costs: Costs, speakers: int, metho
     )
 
 
-def _differences(one: _System, other: _System, method: str) -> Iterator[Difference]:
+def _differences(one: _System, other: _System, method: str, speakers: int) -> Iterator[Difference]:
     """One for each measure."""
     gaps = one.drawn - other.drawn
     point = one.whole - other.whole
@@ -185,14 +186,28 @@ def _differences(one: _System, other: _System, method: str) -> Iterator[Differen
         one.whole - other.without_seed,
     ]
     for index, column in enumerate(gaps.T):
-        if method == "bca":
+        p = two_sided_p(column, speakers if method == "corrected" else None)
+        if method == "corrected":
+            interval = widened_interval(column, speakers)
+        elif method == "bca":
             interval = bca_interval(column, float(point[index]), *(left[:, index] for left in without if len(left)))
         else:
             interval = percentile_interval(column)
-        rarer = min(int((column <= 0.0).sum()), int((column >= 0.0).sum()))
-        p = min(1.0, 2.0 * (rarer + 1) / (len(column) + 1))
         first, second = float(one.whole[index]), float(other.whole[index])
         yield Difference(first, second, first - second, interval, p, p)
+
+
+def two_sided_p(gaps: Floats, speakers: int | None = None) -> float:
+    """p of no difference from differences of draws; see ``Difference``.
+
+    :param speakers: corrects for as many, so that p is below 0.05 where ``widened_interval`` leaves zero out.
+    """
+    rarer = min(int((gaps <= 0.0).sum()), int((gaps >= 0.0).sum()))
+    p = min(1.0, 2.0 * (rarer + 1) / (len(gaps) + 1))
+    if speakers is None:
+        return p
+    normal = NormalDist()
+    return 2.0 * normal.cdf(narrowed(normal.inv_cdf(p / 2.0), speakers))
 
 
 def _with_holm(found: list[Comparison]) -> list[Comparison]:

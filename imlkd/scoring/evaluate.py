@@ -12,9 +12,9 @@ from typing import Any, cast
 
 from imlkd.corpora.trials import Trials, read_trials
 from imlkd.files import atomic_open, atomic_write_text
-from imlkd.scoring.cllr import cllr, min_cllr
+from imlkd.scoring.cllr import cllr_of, min_cllr_of
 from imlkd.scoring.intervals import Interval, speaker_bootstrap
-from imlkd.scoring.metrics import Costs, Floats, act_dcf, eer, eer_kaldi, eer_rocch, min_dcf
+from imlkd.scoring.metrics import Costs, Floats, SortedScores
 from imlkd.scoring.resampling import SpeakerTrials
 from imlkd.scoring.score_file import read_scores
 from imlkd.scoring.speakers import read_speakers, speaker_trials
@@ -35,7 +35,7 @@ class Choices:
     llr: bool = False
     draws: int = 1000
     seed: int = 0
-    interval: str = "percentile"
+    interval: str = "corrected"
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Evaluation:
     min_cllr: float | None = None
     c_miss: float = 1.0
     c_fa: float = 1.0
-    interval: str = "percentile"
+    interval: str = "corrected"
 
     def fields(self) -> dict[str, Any]:
         """The fields as named here, ready for JSON; keys of ``min_dcf`` and ``act_dcf`` are the priors as text."""
@@ -153,20 +153,17 @@ def evaluate_scores(
 
 def measure(target: Floats, nontarget: Floats, by_speaker: SpeakerTrials | None, choices: Choices) -> Evaluation:
     """Measure target and nontarget scores, with intervals where ``by_speaker`` gives their speakers."""
-    costs, llr = choices.costs, choices.llr
+    costs, llr, scores = choices.costs, choices.llr, SortedScores(target, nontarget)
     found = None
     if by_speaker:
         found = speaker_bootstrap(by_speaker, costs, choices.draws, choices.seed, choices.interval, llr)
     prices = {p: (p, costs.c_miss, costs.c_fa) for p in costs.p_targets}
-    kaldi = eer_kaldi(target, nontarget)
     return Evaluation(
-        eer=Measure(*eer(target, nontarget), *((found.eer, found.eer_threshold) if found else ())),
-        eer_kaldi=Measure(*kaldi),
-        eer_rocch=eer_rocch(target, nontarget),
+        eer=Measure(*scores.eer(), *((found.eer, found.eer_threshold) if found else ())),
+        eer_kaldi=Measure(*scores.eer_kaldi()),
+        eer_rocch=scores.eer_rocch(),
         min_dcf={
-            p: Measure(
-                *min_dcf(target, nontarget, *price), *((found.min_dcf[p], found.min_dcf_threshold[p]) if found else ())
-            )
+            p: Measure(*scores.min_dcf(*price), *((found.min_dcf[p], found.min_dcf_threshold[p]) if found else ()))
             for p, price in prices.items()
         },
         targets=len(target),
@@ -175,12 +172,12 @@ def measure(target: Floats, nontarget: Floats, by_speaker: SpeakerTrials | None,
         draws=found.draws if found else 0,
         few_speakers=found.few_speakers if found else False,
         act_dcf={
-            p: Measure(*act_dcf(target, nontarget, *price), found.act_dcf[p] if found else None)
+            p: Measure(*scores.act_dcf(*price), found.act_dcf[p] if found else None)
             for p, price in prices.items()
             if llr
         },
-        cllr=Estimate(cllr(target, nontarget), found.cllr if found else None) if llr else None,
-        min_cllr=min_cllr(target, nontarget) if llr else None,
+        cllr=Estimate(cllr_of(scores), found.cllr if found else None) if llr else None,
+        min_cllr=min_cllr_of(scores) if llr else None,
         c_miss=costs.c_miss,
         c_fa=costs.c_fa,
         interval=choices.interval,

@@ -7,12 +7,15 @@ Three equal error rates are in use; on distinct scores they differ by up to one 
 ``eer`` (the crossing on the linearly interpolated ROC; the headline of every table here, as in WeSpeaker and
 scikit-learn based scripts), ``eer_kaldi`` (what Kaldi's ``compute-eer`` prints) and ``eer_rocch`` (on the ROC's
 convex hull, as in BOSARIS; never above ``eer``).
+
+``SortedScores`` has them all for the price of one sort; the functions of the same names take one at a time.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -61,25 +64,78 @@ class Costs:
         return float(np.log(self.c_fa * (1.0 - p_target)) - np.log(self.c_miss * p_target))
 
 
-def thresholds_of(target: npt.ArrayLike, nontarget: npt.ArrayLike) -> Thresholds:
-    """Sort the scores once and count what each threshold rejects.
+class SortedScores:
+    """Target and nontarget scores, checked and sorted once for all measures of them.
 
+    :param target: (T,) and ``nontarget``: (N,), rising.
     :raises ValueError: when a list is empty or holds NaN or infinite scores.
     """
-    ordered_target, ordered_nontarget = _sorted_scores(target, "target"), _sorted_scores(nontarget, "nontarget")
-    scores = np.append(np.unique(np.concatenate([ordered_target, ordered_nontarget])), np.inf)
-    return Thresholds(
-        scores,
-        np.searchsorted(ordered_target, scores, side="left").astype(np.int64),
-        np.searchsorted(ordered_nontarget, scores, side="left").astype(np.int64),
-    )
+
+    def __init__(self, target: npt.ArrayLike, nontarget: npt.ArrayLike) -> None:
+        self.target: Floats = np.sort(checked_scores(target, "target"))
+        self.nontarget: Floats = np.sort(checked_scores(nontarget, "nontarget"))
+
+    @cached_property
+    def thresholds(self) -> Thresholds:
+        """What each distinct threshold rejects."""
+        both = np.concatenate([self.target, self.nontarget])
+        order = np.argsort(both, kind="stable")  # finds the two runs and merges them
+        merged = both[order]
+        first = np.flatnonzero(np.append(True, merged[1:] != merged[:-1]))
+        targets = np.append(0, np.cumsum(order < len(self.target)))
+        below = np.append(first, len(merged))
+        return Thresholds(np.append(merged[first], np.inf), targets[below], below - targets[below])
+
+    @cached_property
+    def corners(self) -> Thresholds:
+        """The thresholds at corners of the ROC; see ``corners``."""
+        return corners(self.thresholds)
+
+    @cached_property
+    def hull(self) -> Integers:
+        """Corners of the ROC's convex hull, (H, 2): missed targets, falsely accepted nontargets, from accept-all."""
+        outer = self.corners
+        return _lower_hull(np.stack([outer.targets_below, len(self.nontarget) - outer.nontargets_below], axis=1))
+
+    def eer(self) -> OperatingPoint:
+        """See the function ``eer``."""
+        rate, nearest = crossing(*rates_of(self.thresholds))
+        return OperatingPoint(rate, _finite_threshold(self.thresholds.scores, nearest))
+
+    def eer_rocch(self) -> float:
+        """See the function ``eer_rocch``."""
+        return crossing(self.hull[:, 0] / len(self.target), self.hull[:, 1] / len(self.nontarget))[0]
+
+    def eer_kaldi(self) -> OperatingPoint:
+        """See the function ``eer_kaldi``."""
+        target, nontarget = self.target.astype(np.float32), self.nontarget.astype(np.float32)
+        count = len(target)
+        rank = np.arange(count - 1)
+        partner = len(nontarget) - 1 - len(nontarget) * rank // count
+        found = np.flatnonzero(nontarget[partner] < target[:-1])
+        position = int(found[0]) if len(found) else count - 1
+        return OperatingPoint(position / count, float(target[position]))
+
+    def min_dcf(self, p_target: float, c_miss: float = 1.0, c_fa: float = 1.0) -> OperatingPoint:
+        """See the function ``min_dcf``."""
+        cost = normalised_cost(*rates_of(self.corners), p_target, c_miss, c_fa)
+        best = int(np.argmin(cost))
+        return OperatingPoint(float(cost[best]), float(self.corners.scores[best]))
+
+    def act_dcf(self, p_target: float, c_miss: float = 1.0, c_fa: float = 1.0) -> OperatingPoint:
+        """See the function ``act_dcf``."""
+        threshold = Costs((p_target,), c_miss, c_fa).bayes_threshold(p_target)
+        missed, rejected = (np.searchsorted(scores, [threshold]) for scores in (self.target, self.nontarget))
+        miss, accepted = missed / len(self.target), len(self.nontarget) - rejected
+        cost = normalised_cost(miss, accepted / len(self.nontarget), p_target, c_miss, c_fa)
+        return OperatingPoint(float(cost[0]), threshold)
 
 
-def error_rates(target: npt.ArrayLike, nontarget: npt.ArrayLike) -> tuple[Floats, Floats, Floats]:
-    """Miss rates, false alarm rates and thresholds, each (V,), from accept-all to reject-all."""
-    scores, misses, correct_rejections = thresholds_of(target, nontarget)
-    all_targets, all_nontargets = misses[-1], correct_rejections[-1]
-    return misses / all_targets, (all_nontargets - correct_rejections) / all_nontargets, scores
+def rates_of(thresholds: Thresholds) -> tuple[Floats, Floats]:
+    """Miss and false alarm rates, each (V,)."""
+    _, misses, correct_rejections = thresholds
+    targets, nontargets = misses[-1], correct_rejections[-1]
+    return misses / targets, (nontargets - correct_rejections) / nontargets
 
 
 def roc_points(target: npt.ArrayLike, nontarget: npt.ArrayLike) -> tuple[Floats, Floats, Floats]:
@@ -87,9 +143,8 @@ def roc_points(target: npt.ArrayLike, nontarget: npt.ArrayLike) -> tuple[Floats,
 
     With straight lines between them they are the whole ROC; normal deviates of the rates make it a DET curve.
     """
-    outer = corners(thresholds_of(target, nontarget))
-    miss = outer.targets_below / outer.targets_below[-1]
-    return miss, 1.0 - outer.nontargets_below / outer.nontargets_below[-1], outer.scores
+    outer = SortedScores(target, nontarget).corners
+    return *rates_of(outer), outer.scores
 
 
 def crossing(miss: Floats, false_alarm: Floats) -> tuple[float, int]:
@@ -111,22 +166,12 @@ def eer(target: npt.ArrayLike, nontarget: npt.ArrayLike) -> OperatingPoint:
 
     The threshold is that of the ROC point nearest to the crossing.
     """
-    miss, false_alarm, scores = error_rates(target, nontarget)
-    rate, nearest = crossing(miss, false_alarm)
-    return OperatingPoint(rate, _finite_threshold(scores, nearest))
+    return SortedScores(target, nontarget).eer()
 
 
 def eer_rocch(target: npt.ArrayLike, nontarget: npt.ArrayLike) -> float:
     """Equal error rate on the convex hull of the ROC (Brummer & de Villiers, BOSARIS toolkit, 2011)."""
-    vertices = hull_vertices(thresholds_of(target, nontarget))
-    return crossing(vertices[:, 0] / vertices[-1, 0], vertices[:, 1] / vertices[0, 1])[0]
-
-
-def hull_vertices(thresholds: Thresholds) -> Integers:
-    """Corners of the ROC's convex hull, (H, 2): missed targets and falsely accepted nontargets, from accept-all."""
-    outer = corners(thresholds)
-    accepted = outer.nontargets_below[-1] - outer.nontargets_below
-    return np.array(_lower_hull(list(zip(outer.targets_below.tolist(), accepted.tolist(), strict=True))))
+    return SortedScores(target, nontarget).eer_rocch()
 
 
 def corners(thresholds: Thresholds) -> Thresholds:
@@ -153,14 +198,7 @@ def eer_kaldi(target: npt.ArrayLike, nontarget: npt.ArrayLike) -> OperatingPoint
     With T targets and N nontargets in rising order: the first i with nontarget[N - 1 - floor(N i / T)] < target[i]
     gives i / T; the last target is never compared. Scores are single precision there, and so they are here.
     """
-    ordered_target = _sorted_scores(target, "target").astype(np.float32)
-    ordered_nontarget = _sorted_scores(nontarget, "nontarget").astype(np.float32)
-    count = len(ordered_target)
-    rank = np.arange(count - 1)
-    partner = len(ordered_nontarget) - 1 - len(ordered_nontarget) * rank // count
-    found = np.flatnonzero(ordered_nontarget[partner] < ordered_target[:-1])
-    position = int(found[0]) if len(found) else count - 1
-    return OperatingPoint(position / count, float(ordered_target[position]))
+    return SortedScores(target, nontarget).eer_kaldi()
 
 
 def format_eer_kaldi(rate: float) -> str:
@@ -179,10 +217,7 @@ def min_dcf(
     :param p_target: prior of a target trial, between 0 and 1.
     :raises ValueError: for a prior or a cost out of range.
     """
-    miss, false_alarm, scores = error_rates(target, nontarget)
-    cost = normalised_cost(miss, false_alarm, p_target, c_miss, c_fa)
-    best = int(np.argmin(cost))
-    return OperatingPoint(float(cost[best]), float(scores[best]))
+    return SortedScores(target, nontarget).min_dcf(p_target, c_miss, c_fa)
 
 
 def act_dcf(
@@ -192,13 +227,9 @@ def act_dcf(
 
     The threshold is log(c_fa (1 - p_target) / (c_miss p_target)) (NIST SRE 2016 evaluation plan, section 3.1).
 
-    :raises ValueError: for a prior or a cost out of range, or scores as in ``thresholds_of``.
+    :raises ValueError: for a prior or a cost out of range, or scores as in ``SortedScores``.
     """
-    ordered_target, ordered_nontarget = checked_scores(target, "target"), checked_scores(nontarget, "nontarget")
-    threshold = Costs((p_target,), c_miss, c_fa).bayes_threshold(p_target)
-    miss, false_alarm = np.mean(ordered_target < threshold), np.mean(ordered_nontarget >= threshold)
-    cost = normalised_cost(np.array([miss]), np.array([false_alarm]), p_target, c_miss, c_fa)
-    return OperatingPoint(float(cost[0]), threshold)
+    return SortedScores(target, nontarget).act_dcf(p_target, c_miss, c_fa)
 
 
 def normalised_cost(
@@ -221,10 +252,6 @@ def checked_scores(scores: npt.ArrayLike, name: str) -> Floats:
     return values
 
 
-def _sorted_scores(scores: npt.ArrayLike, name: str) -> Floats:
-    return np.sort(checked_scores(scores, name))
-
-
 def _check_costs(p_target: float, c_miss: float, c_fa: float) -> None:
     if not 0.0 < p_target < 1.0:
         raise ValueError(f"p_target must lie between 0 and 1, not {p_target}")
@@ -236,14 +263,26 @@ def _finite_threshold(scores: Floats, index: int) -> float:
     return float(scores[min(index, len(scores) - 2)])
 
 
-def _lower_hull(points: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Convex hull below ``points``, which run to the right and down (Andrew's monotone chain)."""
-    hull: list[tuple[int, int]] = []
-    for x, y in points:
-        while len(hull) >= 2:
-            (x1, y1), (x2, y2) = hull[-2], hull[-1]
-            if (x2 - x1) * (y - y1) - (y2 - y1) * (x - x1) > 0:
-                break
+def _lower_hull(points: Integers) -> Integers:
+    """Convex hull below (V, 2) ``points``, which run to the right and down (Andrew's monotone chain).
+
+    A point on or above the line between its neighbours is no corner, so all such points go at once, for as long as
+    that takes a tenth of what is left.
+    """
+    before = 2 * len(points)
+    while 2 < len(points) <= 0.9 * before:
+        before = len(points)
+        turns = _turn(points[:-2].T, points[1:-1].T, points[2:].T)
+        points = points[np.concatenate([[True], turns > 0, [True]])]
+    hull: list[list[int]] = []
+    for x, y in points.tolist():
+        while len(hull) >= 2 and _turn(hull[-2], hull[-1], (x, y)) <= 0:
             hull.pop()
-        hull.append((x, y))
-    return hull
+        hull.append([x, y])
+    return np.array(hull)
+
+
+def _turn(first: Any, second: Any, third: Any) -> Any:
+    """Above zero where the way over three points (x, y) turns to the left; of numbers, or of arrays of them."""
+    (x1, y1), (x2, y2), (x3, y3) = first, second, third
+    return (x2 - x1) * (y3 - y1) - (y2 - y1) * (x3 - x1)

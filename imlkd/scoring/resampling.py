@@ -12,16 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imlkd.scoring.cllr import trial_costs
+from imlkd.scoring.cllr import cllr_of, trial_costs
 from imlkd.scoring.metrics import (
     Costs,
     Floats,
     Integers,
+    SortedScores,
     corner_mask,
     corners,
     crossing,
     normalised_cost,
-    thresholds_of,
 )
 
 
@@ -76,6 +76,15 @@ def leave_one_out(speakers: Integers) -> Iterator[Integers]:
         every[speaker] = 1
 
 
+def point_values(trials: SpeakerTrials, costs: Costs, llr: bool = False) -> list[float]:
+    """Measures of all trials, in the order of ``Resampled.values``."""
+    scores, prices = SortedScores(trials.target, trials.nontarget), (costs.c_miss, costs.c_fa)
+    values = [scores.eer().value, *(scores.min_dcf(p_target, *prices).value for p_target in costs.p_targets)]
+    if llr:
+        values += [*(scores.act_dcf(p_target, *prices).value for p_target in costs.p_targets), cllr_of(scores)]
+    return values
+
+
 def resample(trials: SpeakerTrials, counts: Iterable[Integers], costs: Costs, llr: bool = False) -> Resampled:
     """Measure each draw, leaving out those without any target or nontarget trial.
 
@@ -99,7 +108,7 @@ class WeightedTrials:
         self._target_speaker = trials.target_speaker[by_target].astype(np.intp)
         self._enroll_speaker = trials.enroll_speaker[by_nontarget].astype(np.intp)
         self._test_speaker = trials.test_speaker[by_nontarget].astype(np.intp)
-        self._every = thresholds_of(trials.target, trials.nontarget)
+        self._every = SortedScores(trials.target, trials.nontarget).thresholds
         self._corner = np.flatnonzero(corner_mask(self._every))
         self._outer = corners(self._every)
         self._bits: tuple[Floats, Floats] | None = None

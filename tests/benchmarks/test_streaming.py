@@ -1,11 +1,14 @@
 """benchmarks/streaming.py and interval_coverage.py at sizes for tests."""
 
 import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+
+from imlkd.scoring.metrics import SortedScores
 
 ROOT = Path(__file__).parents[2]
 
@@ -14,6 +17,7 @@ def load(name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, ROOT / f"benchmarks/{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # where its dataclasses look
     spec.loader.exec_module(module)
     return module
 
@@ -40,13 +44,20 @@ def test_wrong_scores_end_the_measurement(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_population_of_the_coverage_is_what_is_simulated() -> None:
     coverage = load("interval_coverage")
-    trials = coverage.simulate(2000, 60, seed=1)
-    from imlkd.scoring.metrics import eer, min_dcf
-
-    found = eer(trials.target, trials.nontarget).value, min_dcf(trials.target, trials.nontarget, 0.05).value
-    assert found == pytest.approx(coverage.TRUTH, abs=0.012)
-    small = coverage.simulate(7, 120, seed=0)
+    population = coverage.Population(2.5, 60)
+    trials = coverage.simulate(2000, population, seed=1)
+    scores = SortedScores(trials.target, trials.nontarget)
+    found = scores.eer().value, *(scores.min_dcf(p_target).value for p_target in (0.05, 0.01))
+    assert found == pytest.approx(population.truth, abs=0.015)
+    population = coverage.Population(2.5, 120)
+    small = coverage.simulate(7, population, seed=0)
     assert np.bincount(small.enroll_speaker).tolist() == [120] * 7 == np.bincount(small.test_speaker).tolist()
     assert not (small.enroll_speaker == small.test_speaker).any()
-    found = coverage.holds((7, 120, 0))
-    assert set(found) == {"percentile_eer", "percentile_min_dcf", "bca_eer", "bca_min_dcf", "of_trials_eer"}
+    found = coverage.holds((7, population, 0))
+    kinds, measures = ("corrected", "bca", "percentile"), ("eer", "min_dcf_0.05", "min_dcf_0.01")
+    assert set(found) == {f"{kind}_{name}" for kind in kinds for name in measures} | {"of_trials_eer"}
+    zero = coverage.holds_zero((9, population, 0))
+    assert set(zero) == {f"{kind}_difference_{name}" for kind in ("corrected", "percentile") for name in measures}
+    systems = [coverage.simulate(2000, coverage.Population(2.5, 60), 1, system) for system in (1, 2)]
+    rates = [SortedScores(one.target, one.nontarget).eer().value for one in systems]
+    assert rates == pytest.approx([coverage.Population(2.5, 60).truth[0]] * 2, abs=0.01) and rates[0] != rates[1]

@@ -85,14 +85,16 @@ def test_same_command_same_bytes(data: Path, tmp_path: Path) -> None:
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
-def test_bca_is_said(data: Path, tmp_path: Path) -> None:
-    plain, bca = (evaluate(data, "--interval", kind, "--json", tmp_path / kind) for kind in ("percentile", "bca"))
-    assert plain.stdout.endswith("intervals     95 %, 60 draws of 22 speakers\n")
-    assert bca.stdout.endswith("intervals     95 %, BCa, 60 draws of 22 speakers\n")
-    one, other = (Evaluation.from_json((tmp_path / kind).read_text()) for kind in ("percentile", "bca"))
-    assert (one.interval, other.interval) == ("percentile", "bca")
-    assert one.eer.interval != other.eer.interval
-    assert one.eer.threshold_interval == other.eer.threshold_interval
+def test_kind_of_interval_is_said(data: Path, tmp_path: Path) -> None:
+    found = []
+    for kind, said in {"corrected": "", "bca": "BCa, ", "percentile": "percentiles, "}.items():
+        options = ("--interval", kind) if kind != "corrected" else ()
+        done = evaluate(data, *options, "--json", tmp_path / kind)
+        assert done.stdout.endswith(f"intervals     95 %, {said}60 draws of 22 speakers\n")
+        found.append(Evaluation.from_json((tmp_path / kind).read_text()))
+        assert found[-1].interval == kind
+    assert len({one.eer.interval for one in found}) == 3
+    assert len({one.eer.threshold_interval for one in found}) == 1
 
 
 def test_few_speakers_are_marked(data: Path, tmp_path: Path) -> None:

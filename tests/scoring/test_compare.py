@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import norm
+from scipy.stats import t as student
 
 from imlkd.scoring.cllr import cllr
-from imlkd.scoring.compare import Difference, compare, compare_systems, draw_seeds, holm
+from imlkd.scoring.compare import Difference, _differences, _System, compare, compare_systems, draw_seeds, holm
 from imlkd.scoring.intervals import bca_interval
 from imlkd.scoring.metrics import Costs, act_dcf, eer, min_dcf
 from imlkd.scoring.resampling import SpeakerTrials
@@ -36,11 +38,17 @@ def test_differences_of_each_draw_by_copying_trials() -> None:
         copies = [(s.target.repeat(of_target), s.nontarget.repeat(of_nontarget)) for s in (first, second)]
         values = [(eer(*pair).value, min_dcf(*pair, 0.05).value) for pair in copies]
         gaps.append(np.subtract(*values))
-    result = compare(first, second, (0.05,), draws=40, seed=5)
-    assert result is not None and result.few_speakers
+    (result,) = compare_systems([[first], [second]], Costs((0.05,)), 40, 5, "percentile")
+    assert result.few_speakers
     for found, gap in zip((result.eer, result.min_dcf[0.05]), np.array(gaps).T, strict=True):
         assert [found.interval.low, found.interval.high] == pytest.approx(np.percentile(gap, [2.5, 97.5]), abs=1e-12)
         assert found.difference == found.first - found.second
+
+
+@pytest.mark.parametrize(("speakers", "few"), [(19, True), (20, False)])
+def test_mark_of_few_speakers(speakers: int, few: bool) -> None:
+    found = compare(system(1, 2.0, speakers), system(2, 2.0, speakers), (), draws=5)
+    assert found is not None and found.few_speakers is few
 
 
 def test_a_system_against_itself() -> None:
@@ -52,8 +60,29 @@ def test_a_system_against_itself() -> None:
 def test_a_much_better_system_and_the_order_of_the_two() -> None:
     one, other = compare(system(1, 4.0), system(2, 1.0), (), 200), compare(system(2, 1.0), system(1, 4.0), (), 200)
     assert one is not None and other is not None
-    assert one.eer.interval.high < 0.0 and one.eer.p == pytest.approx(2 / 201)
+    expected = 2 * student.cdf(norm.ppf(1 / 201) / (30 / 29) ** 0.5, 29)
+    assert one.eer.interval.high < 0.0 and one.eer.p == pytest.approx(expected, rel=0.01)
     assert (other.eer.difference, other.eer.p) == (-one.eer.difference, one.eer.p)
+
+
+def test_p_is_below_a_twentieth_where_the_interval_leaves_zero_out() -> None:
+    seen = set()
+    for seed, gain in itertools.product(range(12), (1.0, 1.4, 2.0)):
+        found = compare(system(seed, 2.0, 12), system(seed + 50, gain, 12), (0.5,), 400, seed)
+        assert found is not None
+        for one in (found.eer, found.min_dcf[0.5]):
+            zero_is_out = one.interval.low > 0.0 or one.interval.high < 0.0
+            seen.add(zero_is_out)
+            assert zero_is_out == (one.p < 0.05) or one.p == pytest.approx(0.05, abs=0.01)
+    assert seen == {True, False}
+
+
+def test_systems_that_hardly_ever_differ_do_not_differ() -> None:
+    gaps, point, none = np.zeros((1000, 1)), np.zeros(1), np.empty((0, 1))
+    gaps[:9] = 0.01
+    systems = _System(point, gaps, none, none, 1), _System(point, 0 * gaps, none, none, 1)
+    (found,) = _differences(*systems, "corrected", 30)
+    assert (found.interval.low, found.interval.high, found.p) == (0.0, 0.0, 1.0)
 
 
 def test_other_trials_are_refused() -> None:
@@ -86,7 +115,7 @@ def test_two_way_draws_by_copying_trials() -> None:
                 values.append([eer(*pair)[0], min_dcf(*pair, *prices)[0], act_dcf(*pair, *prices)[0], cllr(*pair)])
             means.append(np.mean(values, axis=0))
         gaps.append(means[0] - means[1])
-    (result,) = compare_systems(systems, costs, draws, 5, llr=True)
+    (result,) = compare_systems(systems, costs, draws, 5, "percentile", llr=True)
     assert result.seeds == (3, 2) and result.cllr is not None
     found = [result.eer, result.min_dcf[0.05], result.act_dcf[0.05], result.cllr]
     for one, gap in zip(found, np.array(gaps).T, strict=True):

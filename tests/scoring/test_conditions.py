@@ -40,8 +40,9 @@ def test_duration_of_the_shorter_side(tmp_path: Path) -> None:
     seconds = {"a_1": 5, "a_2": 1.5, "a_3": 4, "b_1": 2, "b_2": 9, "c_1": 30}
     assert chosen("duration", tmp_path, **seconds) == {"< 2 s": [0, 3], "2-4 s": [2, 4, 5], ">= 4 s": [1]}
     assert chosen("duration", tmp_path, (1.0,), **seconds) == {">= 1 s": [0, 1, 2, 3, 4, 5]}
-    with pytest.raises(UserError, match="b-1: '-2' is no duration"):
-        chosen("duration", tmp_path, **{**seconds, "b_1": -2})
+    for wrong in (-2, 0, "nan", "inf", "long"):
+        with pytest.raises(UserError, match=f"b-1: '{wrong}' is no duration"):
+            chosen("duration", tmp_path, **{**seconds, "b_1": wrong})
 
 
 def test_recordings_share_the_nontargets(tmp_path: Path) -> None:

@@ -7,11 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import bootstrap as scipy_bootstrap
+from scipy.stats import gmean, norm
+from scipy.stats import t as student
 
 from imlkd.scoring.cllr import cllr
-from imlkd.scoring.intervals import Interval, bca_interval, intervals_of, percentile_interval, speaker_bootstrap
+from imlkd.scoring.intervals import (
+    Interval,
+    bca_interval,
+    bias_ratios,
+    intervals_of,
+    narrowed,
+    percentile_interval,
+    speaker_bootstrap,
+    widened,
+)
 from imlkd.scoring.metrics import Costs, act_dcf, eer, min_dcf
-from imlkd.scoring.resampling import SpeakerTrials, WeightedTrials, draw_speakers, leave_one_out, resample
+from imlkd.scoring.resampling import SpeakerTrials, WeightedTrials, draw_speakers, leave_one_out, point_values, resample
 
 
 def simulate(speakers: int, seed: int, own: int = 10, step: float = 0.05) -> SpeakerTrials:
@@ -53,7 +64,7 @@ def copied(trials: SpeakerTrials, drawn: list[int]) -> tuple[list[float], list[f
     prices=st.sampled_from([(1.0, 1.0), (10.0, 1.0), (1.0, 3.0)]),
 )
 def test_weights_are_copies_of_trials(drawn: list[int], seed: int, prices: tuple[float, float]) -> None:
-    trials, costs = simulate(6, seed, own=3, step=0.5), Costs((0.01, 0.3), *prices)
+    trials, costs = simulate(6, seed, own=3, step=0.5), Costs((0.01, 0.5), *prices)  # at 0.5 scores lie on it
     target, nontarget = copied(trials, drawn)
     found = resample(trials, [np.bincount(drawn, minlength=6)], costs, llr=True)
     assert len(found.values) == len(found.thresholds) == bool(target and nontarget)
@@ -93,7 +104,7 @@ def test_whole_interval_against_copies() -> None:
         target, nontarget = copied(trials, np.repeat(np.arange(8), counts).tolist())
         values.append((eer(target, nontarget).value, min_dcf(target, nontarget, 0.1).value))
     low, high = np.percentile(values, [2.5, 97.5], axis=0)
-    result = speaker_bootstrap(trials, Costs((0.1,)), draws, seed)
+    result = speaker_bootstrap(trials, Costs((0.1,)), draws, seed, method="percentile")
     assert result is not None
     assert (result.eer.low, result.eer.high) == pytest.approx((low[0], high[0]), abs=1e-12)
     assert (result.min_dcf[0.1].low, result.min_dcf[0.1].high) == pytest.approx((low[1], high[1]), abs=1e-12)
@@ -109,8 +120,8 @@ def test_by_hand() -> None:
     )
     result = speaker_bootstrap(trials, Costs((0.5,)), draws=400, seed=0)
     assert result is not None
-    assert result.eer == Interval(0.5, 0.5)
-    assert result.min_dcf == {0.5: Interval(0.5, 0.5)}
+    for interval in (result.eer, result.min_dcf[0.5]):
+        assert (interval.low, interval.high) == pytest.approx((0.5, 0.5), abs=1e-12)
     assert 150 < result.draws < 250
 
 
@@ -123,6 +134,43 @@ def test_weights_by_hand() -> None:
     found = resample(trials, [np.array([2, 1, 0])], Costs((0.5,)))
     # Corners (miss, false alarm): (0, 1), (2/3, 1), (2/3, 0), (1, 0): EER 2/3; at p = 0.5 the least cost is 2/3.
     assert found.values.tolist() == [pytest.approx([2 / 3, 2 / 3])]
+
+
+def test_corrected_interval_is_made_of_moved_draws() -> None:
+    trials, costs = simulate(12, 1), Costs((0.1,))
+    drawn = resample(trials, draw_speakers(trials.speakers(), 300, 3), costs, llr=True).values
+    whole = np.array(point_values(trials, costs, llr=True))
+    lists = trials.target, trials.nontarget
+    assert whole == pytest.approx([eer(*lists)[0], min_dcf(*lists, 0.1)[0], act_dcf(*lists, 0.1)[0], cllr(*lists)])
+    tail = norm.cdf(-student.ppf(0.975, 11) * (12 / 11) ** 0.5)
+    typical = np.array([gmean(column[column > 0.0]) for column in drawn.T])
+    low, high = np.quantile(drawn * (whole / typical) ** 2, [tail, 1 - tail], axis=0)
+    result = speaker_bootstrap(trials, costs, 300, 3, llr=True)
+    assert result is not None and result.cllr is not None
+    found = [result.eer, result.min_dcf[0.1], result.act_dcf[0.1], result.cllr]
+    assert [one.low for one in found] == pytest.approx(low, rel=3e-3)
+    assert [one.high for one in found] == pytest.approx(high.clip(max=[1, 1, np.inf, np.inf]), rel=3e-3)
+
+
+def test_bias_of_draws_by_hand() -> None:
+    # sqrt(0.05 * 0.2) is half of 0.2; nothing is known without errors; a draw without any does not count.
+    values = np.array([[0.05, 0.0, 0.3], [0.2, 0.0, 0.0]])
+    assert bias_ratios(values, np.array([0.2, 0.0, 0.2])).tolist() == pytest.approx([0.5, 1.0, 1.5])
+
+
+def test_no_corrected_rate_is_above_one() -> None:
+    trials = simulate(5, 3, own=2)
+    down = SpeakerTrials(-trials.target, trials.target_speaker, trials.nontarget, *speakers_of(trials))
+    result = speaker_bootstrap(down, Costs((0.5,)), 100)
+    assert result is not None and result.min_dcf[0.5].high == 1.0 >= result.eer.high
+
+
+@pytest.mark.parametrize("speakers", [7, 20, 50, 1251])
+def test_widening_against_student(speakers: int) -> None:
+    for tail in (0.001, 0.025, 0.2, 0.6):
+        expected = student.ppf(tail, speakers - 1) * (speakers / (speakers - 1)) ** 0.5
+        assert widened(norm.ppf(tail), speakers) == pytest.approx(expected, rel=0.02 if tail == 0.001 else 0.003)
+        assert narrowed(widened(norm.ppf(tail), speakers), speakers) == pytest.approx(norm.ppf(tail))
 
 
 def test_same_seed_same_interval() -> None:
@@ -222,7 +270,7 @@ def speakers_of(trials: SpeakerTrials) -> tuple[np.ndarray, np.ndarray]:
 
 def test_unknown_kind_of_interval() -> None:
     trials = simulate(5, 0)
-    with pytest.raises(ValueError, match="'basic' is no kind of interval: expected one of percentile, bca"):
+    with pytest.raises(ValueError, match="'basic' is no kind of interval: expected one of corrected, bca, percentile"):
         intervals_of(trials, np.zeros((3, 1)), Costs(()), "basic")
 
 

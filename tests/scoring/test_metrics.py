@@ -12,13 +12,14 @@ from scipy.optimize import brentq
 from sklearn.metrics import det_curve, roc_curve
 
 from imlkd.scoring.metrics import (
+    SortedScores,
     act_dcf,
     eer,
     eer_kaldi,
     eer_rocch,
-    error_rates,
     format_eer_kaldi,
     min_dcf,
+    rates_of,
 )
 
 TIED = st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=25)
@@ -69,9 +70,14 @@ def test_hand_computed_lists(target, nontarget, linear, hull, kaldi) -> None:  #
     assert eer_kaldi(target, nontarget).value == pytest.approx(kaldi, abs=1e-12)
 
 
+def test_threshold_halfway_between_two_points_is_the_higher_one() -> None:
+    # From score 1 on (0, 1/2), from 2 on (1/2, 0): the crossing (1/4, 1/4) is as near to both.
+    assert tuple(eer([1, 2], [0, 1])) == (0.25, 2.0)
+
+
 @given(target=SCORES, nontarget=SCORES)
 def test_error_rates_are_counts_at_each_threshold(target: list[float], nontarget: list[float]) -> None:
-    miss, false_alarm, _ = error_rates(target, nontarget)
+    miss, false_alarm = rates_of(SortedScores(target, nontarget).thresholds)
     assert list(zip(miss.tolist(), false_alarm.tolist(), strict=True)) == roc_points(target, nontarget)
 
 
@@ -89,7 +95,8 @@ def test_error_rates_against_scikit_learn(seed: int) -> None:
     target, nontarget = random_scores(seed)
     labels = np.repeat([1, 0], [len(target), len(nontarget)])
     false_alarm, miss, thresholds = det_curve(labels, np.concatenate([target, nontarget]))
-    ours = {score: (m, f) for m, f, score in zip(*error_rates(target, nontarget), strict=True)}
+    found = SortedScores(target, nontarget).thresholds
+    ours = dict(zip(found.scores, zip(*rates_of(found), strict=True), strict=True))
     for score, m, f in zip(thresholds, miss, false_alarm, strict=True):
         assert ours[score] == pytest.approx((m, f), abs=1e-12)
 
@@ -207,3 +214,8 @@ def test_act_dcf_by_counting(target: list[float], nontarget: list[float], p_targ
 def test_act_dcf_by_hand() -> None:
     # Threshold log 99 = 4.6: one of two targets missed, one of four nontargets accepted: 0.5 + 99 / 4.
     assert act_dcf([4.0, 5.0], [5.0, 0.0, 1.0, 4.5], 0.01).value == pytest.approx(25.25)
+
+
+def test_a_score_at_the_threshold_is_accepted() -> None:
+    assert tuple(act_dcf([0.0], [-1.0], 0.5)) == (0.0, 0.0)
+    assert act_dcf([1.0], [0.0], 0.5).value == 1.0

@@ -209,3 +209,18 @@ def test_embeddings_that_vary_in_few_directions() -> None:
     vectors, names = sample(3, 30, 5, 4)
     with pytest.raises(UserError, match="fewer than their 6 dimensions within speakers.*--lda-dim"):
         fit_plda(SpeakerStatistics.of(np.hstack([vectors, np.zeros((150, 2))]), names))
+
+
+def test_start_of_the_em() -> None:
+    """Covariances of the speakers' means and, with its degrees of freedom, of the utterances around them."""
+    generator = np.random.default_rng(0)
+    speakers = np.repeat(np.arange(6), [2, 3, 4, 5, 6, 7])
+    vectors = generator.normal(size=(27, 3)) + 2.0 * generator.normal(size=(6, 3))[speakers]
+    groups = [vectors[speakers == one] for one in range(6)]
+    start = fit_plda(SpeakerStatistics.of(vectors, [f"s{one}" for one in speakers]), iterations=0)
+    within, between = start.covariances()
+    scatter = sum(len(group) * np.cov(group.T, bias=True) for group in groups)
+    np.testing.assert_allclose(within, scatter / (27 - 6), atol=1e-10)
+    np.testing.assert_allclose(
+        between, np.cov([group.mean(axis=0) for group in groups], rowvar=False, bias=True), atol=1e-10
+    )
