@@ -89,6 +89,7 @@ def _spread(machines: Nodes, options: list[str], command: tuple[str, ...]) -> in
     """Start this command on every node of the Slurm job; its status, 75 where a node no longer answers."""
     from imlkd.training.nodes import all_answer, meeting_place, spreading_words
 
+    signal.signal(signal.SIGTERM, _ask_to_leave)  # srun would end the training for it
     own = [sys.executable, "-u", "-m", "imlkd.cli.main", "launch", *options, "--at", meeting_place(os.environ)]
     status = subprocess.run([*spreading_words(machines), *own, *command], check=False).returncode
     if status == 0:
@@ -97,6 +98,10 @@ def _spread(machines: Nodes, options: list[str], command: tuple[str, ...]) -> in
         click.echo("imlkd: preempted: a node of this job no longer answers: the same command goes on", err=True)
         return PREEMPTED
     return PREEMPTED if status == PREEMPTED else 1
+
+
+def _ask_to_leave(number: int, frame: FrameType | None) -> None:
+    _pass_on(signal.SIGUSR1, frame)
 
 
 def _pass_on(number: int, frame: FrameType | None) -> None:

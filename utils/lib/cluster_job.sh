@@ -40,21 +40,18 @@ while wait "$child" || code=$?; do # a signal ends `wait` and not the command
   code=0
 done
 
-give_back() { # whether the job may be started again
-  local count
-  [ "$code" -eq 75 ] || return 1
-  count=$(cat "$count_file" 2> /dev/null || echo 0)
-  [ "$count" -lt "$restarts" ] || { note "# given back to the cluster $count times: no more"; return 1; }
+count=$(cat "$count_file" 2> /dev/null || echo 0)
+in_slurm=${SLURM_JOB_ID:-}
+# Of a job that is cancelled, preempted or short of a node Slurm itself knows what comes next, and has said so by now.
+if [ "$code" -ne 0 ] && [ -n "$in_slurm" ] && ! scontrol show job -o "$in_slurm" | grep -q 'JobState=RUNNING '; then
+  note "# Left to Slurm (code $code) at $(now)"
+  exit "$code"
+fi
+if [ "$code" -eq 75 ] && [ "$count" -lt "$restarts" ]; then
   echo $((count + 1)) > "$count_file"
-}
-
-if give_back; then
   note "# Given back to the cluster at $(now)"
-  [ -n "${SLURM_JOB_ID:-}" ] || exit 99 # Grid Engine queues it again
-  # Of a job that is cancelled, preempted or short of a node Slurm itself knows what comes next.
-  if scontrol show job -o "$SLURM_JOB_ID" | grep -q 'JobState=RUNNING '; then
-    scontrol requeue "$SLURM_JOB_ID"
-  fi
+  [ -n "$in_slurm" ] || exit 99 # Grid Engine queues it again
+  scontrol requeue "$in_slurm"
   sleep 60 # until Slurm ends this script
   exit 75
 fi
