@@ -1,4 +1,4 @@
-"""Partial softmax: the batch's classes are always there, the rest is drawn by torch's state; all of them is the whole."""
+"""Partial softmax: the batch's classes are always there, the rest is drawn by torch's state."""
 
 from __future__ import annotations
 
