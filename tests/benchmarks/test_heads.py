@@ -4,6 +4,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,5 +22,7 @@ def bench() -> ModuleType:
 
 @pytest.mark.parametrize(("kind", "share"), [("none", 1.0), ("imlkd", 0.5), ("head", 0.5)])
 def test_a_step_of_a_small_batch(bench: ModuleType, kind: str, share: float) -> None:
+    threads = torch.get_num_threads()
     found = bench.measure_one(kind, 12, share, 1)
+    torch.set_num_threads(threads)
     assert found["ms"] > 0 and found["mb"] > 50
