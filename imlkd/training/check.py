@@ -83,7 +83,7 @@ def check_machines(ngpu: str, nproc: str, nodes: str, runner: str) -> None:
         raise UserError(f"--nproc {nproc} with --ngpu {ngpu}: a GPU has one process: leave --nproc out")
     if Path(runner.split()[0]).name == "run.pl":
         check_gpus(int(ngpu))
-        nodes_of(int(nodes) if nodes else None, None, "", os.environ)
+        nodes_of(int(nodes) if nodes else None, None, os.environ.get("IMLKD_AT", ""), os.environ)
 
 
 def _check_together(settings: FbankConfig | RelevanceConfig | GateConfig, path: Path) -> None:
