@@ -26,7 +26,7 @@ MEETING_SECONDS = 900  # that the first node waits for the others
 @click.option("--ngpu", type=click.IntRange(0), default=0, help="GPUs of each machine, a process each, 0: CPU.")
 @click.option("--nodes", type=click.IntRange(1), help="Machines (default: those of the Slurm job, or this one).")
 @click.option("--rank", type=click.IntRange(0), help="Number of this machine, from 0 (default: Slurm's).")
-@click.option("--at", "address", default="", envvar="IMLKD_AT", help="HOST:PORT of machine 0, where they meet (default: found).")
+@click.option("--at", "address", default="", envvar="IMLKD_AT", help="HOST:PORT of machine 0 (default: found).")
 @click.argument("command", nargs=-1, required=True)
 def launch(
     nproc: int, ngpu: int, nodes: int | None, rank: int | None, address: str, command: tuple[str, ...]
