@@ -92,12 +92,12 @@ def _spread(machines: Nodes, options: list[str], command: tuple[str, ...]) -> in
     signal.signal(signal.SIGTERM, _ask_to_leave)  # srun would end the training for it
     own = [sys.executable, "-u", "-m", "imlkd.cli.main", "launch", *options, "--at", meeting_place(os.environ)]
     status = subprocess.run([*spreading_words(machines), *own, *command], check=False).returncode
-    if status == 0:
-        return 0
-    if status != PREEMPTED and status != FAILED and not all_answer(machines):
+    if status in (0, PREEMPTED):
+        return status
+    if not all_answer(machines):
         click.echo("imlkd: preempted: a node of this job no longer answers: the same command goes on", err=True)
         return PREEMPTED
-    return PREEMPTED if status == PREEMPTED else 1
+    return 1
 
 
 def _ask_to_leave(number: int, frame: FrameType | None) -> None:

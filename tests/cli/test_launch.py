@@ -70,7 +70,8 @@ def test_the_status_that_stands_for_all() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "answers", "expected"), [(0, 1, 0), (75, 1, 75), (FAILED, 0, 1), (143, 1, 1), (143, 0, 75)]
+    ("status", "answers", "expected"),
+    [(0, 1, 0), (75, 1, 75), (FAILED, 1, 1), (FAILED, 0, 75), (143, 1, 1), (143, 0, 75)],
 )
 def test_on_every_node_of_a_slurm_job(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, answers: int, expected: int
