@@ -8,7 +8,7 @@ methods=none,kd,imlkd
 work=
 help_message="Usage: $0 [options]
 Starts a Slurm of two nodes on the loopback of this machine (slurmctld, two slurmd, munged of its own; needs root and
-Debian's slurm-wlm and munge), runs the reduced recipe through slurm.pl with trainings over both nodes, and kills one
+Debian's slurm-wlm and munge), asks a small job to leave and sees it queued again, runs the reduced recipe through slurm.pl with trainings over both nodes, and kills one
 node (its slurmd and all its processes) while the teacher trains; it comes back later, as a machine that was started
 again. A second run in the middle of the students' training is preempted by 'scontrol requeue'. Then the same recipe
 runs here, with two processes and no Slurm. The scores of both have to be equal to the bit.
@@ -133,10 +133,26 @@ has_checkpoint() { compgen -G "$work/cluster/minivox_teacher/checkpoints/0*.pt" 
 trains_on_both() { [ "$(squeue --steps --noheader --format %N 2> /dev/null | grep -c 'n\[1-2\]')" -ge 1 ]; }
 node_is_down() { sinfo --noheader --nodes n2 --format %T | grep -q down; }
 
+preempt_a_job() { # one that is asked to leave goes back to the queue, and ends when it is started again
+  local log=$work/preempted.log
+  slurm.pl "$log" bash -c \
+    "trap 'exit 75' USR1; [ ! -f $work/once ] || exit 0; touch $work/once; while :; do sleep 0.2; done" &
+  run=$!
+  wait_for 120 "the start of a job" test -f "$work/once"
+  sleep 1
+  scancel --signal USR1 --batch "$(squeue --noheader --format %i)"
+  if ! wait "$run" || ! grep -q '^# Started again at ' "$log"; then
+    echo "$0: a job that was asked to leave was not queued again: see $log" >&2
+    exit 1
+  fi
+  say "a job that was asked to leave was queued again"
+}
+
 trap stop_slurm EXIT
 configure
 start_slurm
 say "Slurm $(sinfo --version | cut -d' ' -f2) with $(sinfo --noheader --format %D) nodes in $work"
+preempt_a_job
 
 "${recipe[@]}" --cmd slurm.pl --nodes 2 --exp "$work/cluster" > "$work/run.log" 2>&1 &
 run=$!
