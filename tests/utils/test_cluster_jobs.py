@@ -57,6 +57,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, text in programs.items():
         (folder / name).write_text(f"#!/bin/bash\n{text}")
         (folder / name).chmod(0o755)
+    (folder / "queue").write_text("1 RUNNING\n2 RUNNING\n3 PENDING\n")
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     monkeypatch.setenv("CLUSTER", str(folder))
     monkeypatch.setenv("IMLKD_POLL_SECONDS", "0.3")
@@ -175,8 +176,12 @@ def test_not_for_ever(cluster: Path, call: Call, tmp_path: Path, monkeypatch: py
 def test_what_slurm_has_taken_itself_is_left_to_it(cluster: Path, call: Call, tmp_path: Path) -> None:
     """A node failed, or the job was cancelled: no code, so that the runner waits for what Slurm does."""
     (cluster / "state").write_text("COMPLETING")
-    result = call("slurm.pl", "a.log", "exit", 130, cwd=tmp_path)
-    assert result.returncode == 1 and not (tmp_path / "q/a.1.code").exists()
+    command = [str(ROOT / "utils/slurm.pl"), "a.log", "exit", "130"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE)
+    until(lambda: (tmp_path / "a.log").exists() and "# Left" in (tmp_path / "a.log").read_text())
+    (cluster / "queue").write_text("")
+    process.communicate(timeout=60)
+    assert process.returncode == 1 and not (tmp_path / "q/a.1.code").exists()
     assert "requeue" not in (cluster / "told").read_text()
     assert (tmp_path / "a.log").read_text().splitlines()[-1].startswith("# Left to Slurm (code 130) at ")
 
@@ -189,7 +194,6 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def test_a_signal_takes_the_jobs_off(cluster: Path, tmp_path: Path) -> None:
-    (cluster / "queue").write_text("1 RUNNING\n")
     command = [str(ROOT / "utils/slurm.pl"), "a.log", "sleep", "3"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     until(lambda: (tmp_path / "a.log").exists() and "# Started" in (tmp_path / "a.log").read_text())
