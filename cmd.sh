@@ -2,16 +2,16 @@
 # Which job runner each kind of work goes through. Sourced by run.sh.
 #
 # A runner is called as `<runner> [options] [JOB=1:n] <log> <command>`; utils/run.pl runs the jobs on this machine.
-# On a cluster, put Kaldi's slurm.pl or queue.pl (grid engine) on the PATH, with its conf/slurm.conf or conf/queue.conf,
-# and take the lines below that fit; nothing else changes. Options such as --mem or --gpu go to the cluster, and run.pl
-# passes over those it has no use for, so the same line works in both places. The repository and its data have to lie on
-# a disk that all nodes see.
+# On a cluster, take the lines below for utils/slurm.pl or utils/queue.pl (Grid Engine); nothing else changes. What an
+# option such as --mem or --gpu means there stands in conf/slurm.conf or conf/queue.conf; run.pl passes over those it has
+# no use for, so the same line works in both places. The repository and its data have to lie on a disk that all nodes
+# see. docs/cluster.md says more.
 #
 #   train_cmd    teacher and students: few long jobs
 #   extract_cmd  features, explaining the teacher, embeddings: many independent jobs
 #   score_cmd    scoring trials: short jobs
 #
-# Stage 3 takes a GPU a job where there are any (never run on one so far); everything else runs on CPUs.
+# Stage 3 takes a GPU a job where there are any, trainings take those of `run.sh --ngpu` (neither has run on one so far).
 
 train_cmd=run.pl
 extract_cmd=run.pl

@@ -24,6 +24,8 @@ stage=0
 stop_stage=7
 nj=
 nproc=1
+ngpu=0
+nodes=
 cmd=
 relevance_set=
 student_model=
@@ -81,7 +83,10 @@ Where and how
   --stage N, --stop-stage M  first and last stage to run                     (default: $stage, $stop_stage)
        0 corpus, 1 features and speech activity, 2 teacher, 3 explain, 4 distil, 5 embeddings, 6 scores, 7 report
   --nj N                     parallel jobs                                   (default: number of cores)
-  --nproc N                  processes that train one model                  (default: $nproc)
+  --nproc N                  processes of each machine that train one model  (default: $nproc)
+  --ngpu N                   GPUs of each machine that train one model, a process each, 0: CPU (default: $ngpu)
+  --nodes N                  machines that train one model, through --cmd slurm.pl or inside a Slurm job (default:
+                             those of the Slurm job, or this one)
   --cmd CMD                  job runner for all work                         (default: those of cmd.sh)
   --bootstrap N              draws of speakers for the intervals             (default: $bootstrap)
   --force true|false         redo the stages even when they are up to date   (default: $force)
@@ -127,7 +132,8 @@ imlkd recipe check --corpus "$corpus" --stage "$stage" --stop-stage "$stop_stage
   --teacher "$teacher" --methods "$methods" --conf "$conf" --exp "$exp" --data "$data" --bootstrap "$bootstrap" \
   --own-data "$train$test$trials$train_cuts$test_cuts" --voxceleb "$voxceleb1$voxceleb2$voxceleb_trials$voxceleb_options" \
   --teacher-weights "$teacher_weights" --relevance-set "$relevance_set" --student-set "$student_set" \
-  --backend "$backend" --score-norm "$score_norm" --top-k "$top_k" --lda-dim "$lda_dim" --export "$export"
+  --backend "$backend" --score-norm "$score_norm" --top-k "$top_k" --lda-dim "$lda_dim" --export "$export" \
+  --ngpu "$ngpu" --nproc "$nproc" --nodes "$nodes" --cmd "$train_cmd"
 exec 8>"$exp/.lock"
 flock -n 8 || { echo "$0: another run is at work in $exp: wait for it, or choose another --exp" >&2; exit 1; }
 # Runs with an --exp of their own may share the data: one prepares them, the others wait here.
@@ -189,7 +195,7 @@ exec 7>&-
 
 if wanted 2; then
   log "stage 2: teacher $teacher"
-  local/teacher.sh --nproc "$nproc" --cmd "$train_cmd" --teacher "$teacher" --weights "$teacher_weights" --conf "$conf" \
+  local/teacher.sh --nproc "$nproc" --ngpu "$ngpu" --nodes "$nodes" --cmd "$train_cmd" --teacher "$teacher" --weights "$teacher_weights" --conf "$conf" \
     --allow-pipes "$allow_pipes" --force "$force" "$data/$teacher_set" "$teacher_dir"
 fi
 
@@ -201,7 +207,7 @@ fi
 
 if wanted 4; then
   log "stage 4: distil ${methods//,/, }"
-  local/distil.sh --lm-epochs "$lm_epochs" --nj "$nj" --nproc "$nproc" --cmd "$train_cmd" --conf "$conf" \
+  local/distil.sh --lm-epochs "$lm_epochs" --nj "$nj" --nproc "$nproc" --ngpu "$ngpu" --nodes "$nodes" --cmd "$train_cmd" --conf "$conf" \
     --set "$student_set" --force "$force" \
     "$methods" "$data/$train_set" "$targets" "$exp/${corpus}"
 fi

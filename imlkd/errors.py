@@ -13,7 +13,7 @@ class UserError(Exception):
 
 
 class Preempted(Exception):
-    """Asked to leave by SIGTERM or SIGUSR1, with everything saved.
+    """Left with everything saved that the next start needs: asked to by SIGTERM or SIGUSR1, or a process is gone.
 
     The command line prints it after ``imlkd: preempted:`` and leaves with status 75; the same command goes on.
     """

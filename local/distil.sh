@@ -4,6 +4,8 @@ set -euo pipefail
 
 nj=2
 nproc=1
+ngpu=0
+nodes=
 lm_epochs=0
 cmd=run.pl
 conf=egs/minivox/conf
@@ -12,7 +14,9 @@ gate=
 force=false
 help_message="Usage: $0 [options] <method,method...> <data-dir> <targets-dir> <student-prefix>
   --nj N              processes at a time (default: $nj)
-  --nproc N           processes that train one student (default: $nproc)
+  --nproc N           processes of each machine that train one student (default: $nproc)
+  --ngpu N            GPUs of each machine, a process each (default: $ngpu)
+  --nodes N           machines (default: those of the Slurm job, or one)
   --lm-epochs N       then fine-tune each with a large margin into <student-prefix>_METHOD_lm (default: $lm_epochs)
   --cmd CMD           job runner (default: $cmd)
   --conf DIR          holds student.yaml and METHOD.yaml (default: $conf)
@@ -34,7 +38,7 @@ set="${gate:+gate.kind=$gate }$set"
 [ -f "$targets/.done" ] || { echo "$0: $targets: no finished targets: run stage 3 first (./run.sh --stage 3)" >&2; exit 1; }
 
 train_all() { # suffix: the students, or their fine-tuned copies
-  local dir made_from method status logs=${prefix}_log name=distil$1 waiting=() lm=()
+  local dir made_from method status logs=${prefix}_log name=distil$1 waiting=() lm=() at_once=()
   [ -z "$1" ] || lm=(--lm-epochs "$lm_epochs")
   for method in ${methods//,/ }; do
     dir=${prefix}_$method$1
@@ -50,9 +54,11 @@ train_all() { # suffix: the students, or their fine-tuned copies
   done
   [ ${#waiting[@]} -gt 0 ] || return 0
 
+  # With GPUs it is their number that says how many train side by side, and the runner knows it.
+  [ "$ngpu" -gt 0 ] || at_once=(--max-jobs-run "$((nj > nproc ? nj / nproc : 1))")
   imlkd watch "distil ${waiting[*]/%/$1}" "$logs" "$name" \
-    $cmd --max-jobs-run "$((nj > nproc ? nj / nproc : 1))" JOB=1:${#waiting[@]} "$logs/$name.JOB.log" \
-    local/distil_one.sh --nproc "$nproc" "${lm[@]}" --conf "$conf" --set "$set" --progress "$logs/$name.JOB.progress" \
+    $cmd "${at_once[@]}" --gpu "$ngpu" ${nodes:+--nodes "$nodes"} JOB=1:${#waiting[@]} "$logs/$name.JOB.log" \
+    local/distil_one.sh --nproc "$nproc" --ngpu "$ngpu" ${nodes:+--nodes "$nodes"} "${lm[@]}" --conf "$conf" --set "$set" --progress "$logs/$name.JOB.progress" \
     JOB "$data" "$targets" "$prefix" "${waiting[@]}"
 }
 

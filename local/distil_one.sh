@@ -6,8 +6,10 @@ conf=egs/minivox/conf
 set=
 progress=
 nproc=1
+ngpu=0
+nodes=
 lm_epochs=0
-help_message="Usage: $0 [--conf DIR] [--set 'K=V ...'] [--progress FILE] [--nproc N] [--lm-epochs N] <job> <data-dir> <targets-dir> <student-prefix> <method>..."
+help_message="Usage: $0 [--conf DIR] [--set 'K=V ...'] [--progress FILE] [--nproc N] [--ngpu N] [--nodes N] [--lm-epochs N] <job> <data-dir> <targets-dir> <student-prefix> <method>..."
 
 . ./path.sh
 . utils/parse_options.sh
@@ -24,7 +26,8 @@ options=(--config "$conf/student.yaml")
 for pair in $set; do options+=(--set "$pair"); done
 [ -z "$progress" ] || options+=(--progress "$progress")
 [ ! -f "$conf/$method.yaml" ] || options+=(--method-config "$conf/$method.yaml")
-local/train.sh --nproc "$nproc" imlkd model distil "$method" "$data" "$targets" "$dir" "${options[@]}" "${more[@]}"
+local/train.sh --nproc "$nproc" --ngpu "$ngpu" ${nodes:+--nodes "$nodes"} \
+  imlkd model distil "$method" "$data" "$targets" "$dir" "${options[@]}" "${more[@]}"
 outputs=()
 for name in final.pt model.yaml config.yaml speakers; do outputs+=(--output "$dir/$name"); done
 imlkd marker write "$dir/.done" "${outputs[@]}"

@@ -7,6 +7,8 @@ teacher=own
 weights=
 conf=egs/minivox/conf
 nproc=1
+ngpu=0
+nodes=
 allow_pipes=false
 force=false
 help_message="Usage: $0 [options] <data-dir> <teacher-dir>
@@ -14,7 +16,9 @@ help_message="Usage: $0 [options] <data-dir> <teacher-dir>
   --weights PATH             of the published teacher (default: those of its installed package)
   --conf DIR                 holds teacher.yaml and head.yaml (default: $conf)
   --cmd CMD                  job runner (default: $cmd)
-  --nproc N                  processes that train one model (default: $nproc)
+  --nproc N                  processes of each machine that train one model (default: $nproc)
+  --ngpu N                   GPUs of each machine, a process each (default: $ngpu)
+  --nodes N                  machines (default: those of the Slurm job, or one)
   --allow-pipes true|false   run commands in wav.scp (default: $allow_pipes)
   --force true|false         redo (default: $force)
 Leaves final.pt, model.yaml, config.yaml and speakers in <teacher-dir>."
@@ -31,9 +35,11 @@ dir=$2
 if [ "$teacher" = own ]; then
   made_from=(--from "$conf/teacher.yaml" --code imlkd.training.teacher)
   work=(train-teacher "$data" "$dir" --config "$conf/teacher.yaml")
-  train=(local/train.sh --nproc "$nproc")
+  train=(local/train.sh --nproc "$nproc" --ngpu "$ngpu" ${nodes:+--nodes "$nodes"})
+  needs=(--gpu "$ngpu" ${nodes:+--nodes "$nodes"})
 else
   train=(local/train.sh)
+  needs=()
   [ -n "$weights" ] || [ ! -f local/install_"$teacher".sh ] || local/install_"$teacher".sh
   made_from=(--from "$conf/head.yaml" --code imlkd.training.imported_teacher)
   work=(import-teacher "$teacher" "$data" "$dir" --config "$conf/head.yaml" --threads 0)
@@ -46,7 +52,7 @@ imlkd marker check "$dir/.done" --name "stage 2 ($teacher)" --data "$data" --val
 [ $status -eq 3 ] || exit $status
 
 imlkd watch "teacher $teacher" "$dir/log" train \
-  $cmd JOB=1:1 "$dir/log/train.JOB.log" \
+  $cmd "${needs[@]}" JOB=1:1 "$dir/log/train.JOB.log" \
   "${train[@]}" imlkd model "${work[@]}" --progress "$dir/log/train.JOB.progress"
 imlkd marker write "$dir/.done" --output "$dir/final.pt" --output "$dir/model.yaml" --output "$dir/config.yaml" \
   --output "$dir/speakers"

@@ -4,8 +4,12 @@ set -euo pipefail
 
 restarts=20
 nproc=1
-help_message="Usage: $0 [--nproc N] [--restarts N] imlkd model train-teacher|distil <argument>...
-  --nproc N      processes that train the one model (default: $nproc)
+ngpu=0
+nodes=
+help_message="Usage: $0 [--nproc N | --ngpu N] [--nodes N] [--restarts N] imlkd model train-teacher|distil <argument>...
+  --nproc N      processes of each machine that train the one model (default: $nproc)
+  --ngpu N       GPUs of each machine, a process each, 0: CPU (default: $ngpu)
+  --nodes N      machines (default: those of the Slurm job this runs in, or this one)
   --restarts N   how often a training that left with status 75 is started again (default: $restarts)
 A training leaves with 75 after SIGTERM or SIGUSR1. When the signal came to this script it is passed on, and nothing is
 started again: the machine is wanted back, and the same ./run.sh goes on later."
@@ -13,7 +17,10 @@ started again: the machine is wanted back, and the same ./run.sh goes on later."
 . ./path.sh
 . utils/parse_options.sh
 [ $# -ge 1 ] || { echo "$help_message" >&2; exit 1; }
-[ "$nproc" -eq 1 ] || set -- imlkd launch --nproc "$nproc" "${@:2}"
+if [ "$nproc $ngpu ${nodes:-${SLURM_JOB_NUM_NODES:-1}}" != "1 0 1" ]; then
+  set -- imlkd launch --nproc "$nproc" --ngpu "$ngpu" ${nodes:+--nodes "$nodes"} "${@:2}"
+fi
+[ -z "${IMLKD_CLUSTER_JOB:-}" ] || restarts=0 # the cluster starts its jobs again itself
 
 child='' told=''
 # shellcheck disable=SC2317,SC2329  # called by the traps

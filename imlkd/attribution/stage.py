@@ -14,7 +14,7 @@ from imlkd.attribution.origin import FAILED, check_origin, origin_of, save_origi
 from imlkd.attribution.relevance import RelevanceConfig
 from imlkd.attribution.segments import get_backend
 from imlkd.attribution.target_cuts import write_segment_cuts, write_utterance_cuts
-from imlkd.attribution.targets import KINDS, explainer_of
+from imlkd.attribution.targets import KINDS, device_of, explainer_of
 from imlkd.attribution.utterances import ark_stems, explain_utterances, plan_work, write_job
 from imlkd.config import load_config
 from imlkd.done import DoneMarker
@@ -50,7 +50,7 @@ def explain_job(
     config = load_config(RelevanceConfig, out / "config.yaml")
     if config.evidence.minimum > 0:
         get_backend(config.evidence.backend)  # that it lacks is said now, not after hours
-    explainer = explainer_of(teacher, data_dir, config, allow_pipes, job)
+    explainer = explainer_of(teacher, data_dir, config, allow_pipes, device_of(job))
     save_origin(origin_of(teacher, config), out)
     work = plan_work(data_dir, read_segments(out / "segments"), config, job, nj)
     journal = Journal(out / f".journal.{job}", " ".join(made_from.values()))

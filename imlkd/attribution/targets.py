@@ -118,6 +118,9 @@ class Explainer:
             yield Target(segment, arrays, found[i].error, found[i].gradients)
 
 
+CPU = torch.device("cpu")
+
+
 def device_of(job: int) -> torch.device:
     """Jobs, from 1 on, take turns on the GPUs; without one all work on the CPU."""
     devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -125,10 +128,10 @@ def device_of(job: int) -> torch.device:
 
 
 def explainer_of(
-    teacher: Path, data_dir: Path, config: RelevanceConfig, allow_pipes: bool = False, job: int = 1
+    teacher: Path, data_dir: Path, config: RelevanceConfig, allow_pipes: bool = False, device: torch.device = CPU
 ) -> Explainer:
-    """The teacher in a model folder, on the audio and speakers of a data directory, and on the device of a job."""
-    model = load_model(teacher).to(device_of(job))
+    """The teacher in a model folder, on the audio and speakers of a data directory, and on a device."""
+    model = load_model(teacher).to(device)
     labels = read_table(data_dir / "utt2spk", fields=2)
     speech = SpeechReader(data_dir, model.frontend.sample_rate, allow_pipes)
     return Explainer(model, sort_ids(set(labels.values())), labels, speech, config)

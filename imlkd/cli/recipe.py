@@ -35,10 +35,15 @@ def recipe() -> None:
 @click.option("--top-k", default="300", help="Members of the cohort that count.")
 @click.option("--lda-dim", default="", help="Dimensions before PLDA.")
 @click.option("--export", "formats", default="", help="Formats of the export, comma-separated.")
+@click.option("--ngpu", default="0", help="GPUs of each machine for one training.")
+@click.option("--nproc", default="1", help="Processes of each machine for one training.")
+@click.option("--nodes", default="", help="Machines for one training.")
+@click.option("--cmd", "runner", default="run.pl", help="Job runner of the trainings.")
 def check(
     corpus: str, stage: str, stop_stage: str, nj: str, teacher: str, methods: str, conf: Path, exp: Path, data: Path,
     bootstrap: str, own_data: str, voxceleb: str, teacher_weights: str, relevance_set: str, student_set: str,
-    backend: str, score_norm: str, top_k: str, lda_dim: str, formats: str,
+    backend: str, score_norm: str, top_k: str, lda_dim: str, formats: str, ngpu: str, nproc: str, nodes: str,
+    runner: str,
 ) -> None:
     """Refuse a run that cannot work before it has computed anything."""
     from imlkd.recipe import check_belongings, check_folders, check_packages, check_scoring, check_stages
@@ -51,6 +56,9 @@ def check(
     from imlkd.training.check import check_recipe  # loads those packages
 
     check_recipe(teacher, methods, conf, relevance_set.split(), student_set.split())
+    from imlkd.training.check import check_machines
+
+    check_machines(ngpu, nproc, nodes, runner)
     if formats:
         from imlkd.export.stage import check_formats
 

@@ -6,6 +6,7 @@ import itertools
 from dataclasses import dataclass, fields
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from imlkd.models.speaker_model import SpeakerOutput
@@ -35,6 +36,14 @@ class DistillationBatch:
     teacher_output: SpeakerOutput | None = None
     relevance: Tensor | None = None
     integrated: Tensor | None = None
+
+    def to(self, device: torch.device) -> DistillationBatch:
+        """The batch on a device; itself where it lies there."""
+        moved: dict[str, Any] = {}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            moved[item.name] = None if value is None else value.to(device, non_blocking=True)
+        return DistillationBatch(**moved)
 
 
 def parts_of(batch: DistillationBatch, count: int) -> list[DistillationBatch]:

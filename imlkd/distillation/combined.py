@@ -34,6 +34,7 @@ class Combined(Method):
             owner |= dict.fromkeys(method.aligns, name)
         self.needs = Needs(*(any(values) for values in zip(*(_flags(m.needs) for m in methods.values()), strict=True)))
         self.aligns = frozenset(owner)
+        self.all_classes = any(method.all_classes for method in methods.values())
 
     @property
     def temperatures(self) -> list[float]:
@@ -81,7 +82,7 @@ class TwoViews(Method):
     def __init__(self, method: Method) -> None:
         super().__init__()
         self.method = method
-        self.needs, self.aligns = method.needs, method.aligns
+        self.needs, self.aligns, self.all_classes = method.needs, method.aligns, method.all_classes
 
     @property
     def temperatures(self) -> list[float]:

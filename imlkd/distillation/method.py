@@ -55,6 +55,8 @@ class Method(nn.Module):
     """What its terms align: two methods that align the same thing do not go together."""
     alone = False
     """Whether it can't be put together with other methods."""
+    all_classes = False
+    """Whether a step has to see every class of the head, so that there is no partial softmax."""
     labelled_views = 1
     """How many of the first views the AAM loss counts on, averaged."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import field, make_dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from imlkd.config import load_config
+from imlkd.distillation.alignment import in_full
 from imlkd.distillation.batch import DistillationBatch, View, split_output
+from imlkd.distillation.class_sampling import sampled
 from imlkd.distillation.combined import Combined
 from imlkd.distillation.diagnosis import diagnose, spread
 from imlkd.distillation.margin import aam_loss
@@ -39,6 +41,8 @@ from imlkd.distillation.methods.sp import Sp, SpConfig
 from imlkd.distillation.methods.vickd import Vickd, VickdConfig
 from imlkd.errors import UserError
 from imlkd.models.speaker_model import SpeakerModel, SpeakerOutput
+
+Encode = Callable[[Tensor, Tensor], SpeakerOutput]
 
 METHODS: Mapping[str, tuple[type[Any], type[Any]]] = {
     "none": (NoTeacher, NoTeacherConfig),
@@ -112,8 +116,12 @@ class Objective(nn.Module):
         super().__init__()
         self.method, self.margin, self.scale = method, margin, scale
         self.top_k, self.top_k_margin = 0, 0.0
-        self.reduced = False
-        """Whether the network runs in bfloat16; head and terms are float32 all the same."""
+        self.reduced: torch.dtype | None = None
+        """What the network runs in, where it is not float32; head and terms are float32 all the same."""
+        self.share = 1.0
+        """Of the classes that a step sees (`distillation/class_sampling.py`)."""
+        self.encode: Encode | None = None
+        """The network compiled; None: as it is."""
         self.watching = False
         self.diagnosis: dict[str, float] = {}
 
@@ -121,11 +129,12 @@ class Objective(nn.Module):
         self, model: SpeakerModel, batch: DistillationBatch, ramp: float = 1.0
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the loss to minimise and its terms by name (``aam`` first)."""
+        batch, classes = sampled(batch, model.head, self.share)
         inputs = self.method.views(batch, model)
         if self.method.needs.input_gradient:
             inputs = [features.detach().requires_grad_() for features in inputs]
         features = torch.cat(inputs)
-        output = self._answer(model, features)
+        output = self._answer(model, features, classes)
         views = self._views(inputs, output)
         labelled = views[: self.method.labelled_views]
         margins = [self._aam(view, batch) for view in labelled]
@@ -140,17 +149,15 @@ class Objective(nn.Module):
         terms = {"aam": aam, **{name: ramp * term for name, term in own.items()}}
         return torch.stack(list(terms.values())).sum(), terms
 
-    def _answer(self, model: SpeakerModel, features: Tensor) -> SpeakerOutput:
-        lengths = torch.full((len(features),), features.shape[1])
-        if not self.reduced:
-            answer: SpeakerOutput = model(features, lengths)
-            return answer
-        with torch.autocast(features.device.type, torch.bfloat16):
-            output = model.encode(features, lengths)
-        stages = [stage.float() for stage in output.stages]
-        embedding = output.embedding.float()
-        cosines = None if model.head is None else model.head(embedding)
-        return SpeakerOutput(stages, output.pooled.float(), embedding, cosines)
+    def _answer(self, model: SpeakerModel, features: Tensor, classes: Tensor | None) -> SpeakerOutput:
+        """The student's answer; its cosines are those to ``classes``, or to all."""
+        lengths = torch.full((len(features),), features.shape[1], device=features.device)
+        with torch.autocast(features.device.type, self.reduced, enabled=self.reduced is not None):
+            output = (self.encode or model.encode)(features, lengths)
+        stages = [in_full(stage) for stage in output.stages]
+        embedding = in_full(output.embedding)
+        cosines = None if model.head is None else model.head(embedding, classes)
+        return SpeakerOutput(stages, in_full(output.pooled), embedding, cosines)
 
     def _aam(self, view: View, batch: DistillationBatch) -> Tensor:
         cosines = _cosines(view.output)

@@ -29,6 +29,13 @@ class SpeakerOutput:
     embedding: Tensor
     cosines: Tensor | None
 
+    def to(self, device: torch.device, non_blocking: bool = False) -> SpeakerOutput:
+        """The same on a device."""
+        stages = [stage.to(device, non_blocking=non_blocking) for stage in self.stages]
+        pooled, embedding = (one.to(device, non_blocking=non_blocking) for one in (self.pooled, self.embedding))
+        cosines = None if self.cosines is None else self.cosines.to(device, non_blocking=non_blocking)
+        return SpeakerOutput(stages, pooled, embedding, cosines)
+
 
 class FrontEnd(Protocol):
     """Waveform to feature frames."""
@@ -57,12 +64,15 @@ class CosineHead(nn.Module):
         self.weight = nn.Parameter(torch.empty(len(speakers) * sub_centres, embedding_dim))
         nn.init.xavier_normal_(self.weight)
 
-    def forward(self, embedding: Tensor) -> Tensor:
-        """(B, D) -> (B, C) cosines."""
-        cosines = functional.linear(functional.normalize(embedding), functional.normalize(self.weight))
+    def forward(self, embedding: Tensor, classes: Tensor | None = None) -> Tensor:
+        """(B, D) -> (B, C) cosines, or (B, K) to the K ``classes`` alone."""
+        weight: Tensor = self.weight
+        if classes is not None:
+            weight = weight.view(len(self.speakers), -1)[classes].view(-1, weight.shape[1])
+        cosines = functional.linear(functional.normalize(embedding), functional.normalize(weight))
         if self.sub_centres == 1:
             return cosines
-        return cosines.view(len(cosines), len(self.speakers), self.sub_centres).amax(2)
+        return cosines.view(len(cosines), -1, self.sub_centres).amax(2)
 
 
 class SpeakerModel(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from imlkd.distillation.objective import METHODS, build_method
 from imlkd.errors import UserError
 from imlkd.features.extract import FeaturesConfig
 from imlkd.features.fbank import FbankConfig
+from imlkd.training.device import check_gpus
 from imlkd.training.gates import check_relevance_name
 from imlkd.training.head import HeadConfig
 from imlkd.training.imported_teacher import check_teacher_name
 from imlkd.training.live_teacher import with_adapters
+from imlkd.training.nodes import nodes_of
 from imlkd.training.student import StudentConfig
 from imlkd.training.teacher import TeacherConfig
 
@@ -66,6 +69,21 @@ def check_recipe(
             if isinstance(settings, StudentConfig):
                 _check_together(settings.gate, path)
                 check_relevance_name(settings.gate.relevance)
+
+
+def check_machines(ngpu: str, nproc: str, nodes: str, runner: str) -> None:
+    """What ``run.sh`` was told of GPUs, processes and machines; UserError where it can't be.
+
+    Of the machines behind another runner than ``run.pl`` nothing is known here: their jobs look for themselves.
+    """
+    for option, value, low in (("--ngpu", ngpu, 0), ("--nproc", nproc, 1), ("--nodes", nodes or "1", 1)):
+        if not value.isdecimal() or int(value) < low:
+            raise UserError(f"{option} {value}: expected a whole number from {low}")
+    if int(ngpu) and nproc not in ("1", ngpu):
+        raise UserError(f"--nproc {nproc} with --ngpu {ngpu}: a GPU has one process: leave --nproc out")
+    if Path(runner.split()[0]).name == "run.pl":
+        check_gpus(int(ngpu))
+        nodes_of(int(nodes) if nodes else None, None, os.environ.get("IMLKD_AT", ""), os.environ)
 
 
 def _check_together(settings: FbankConfig | RelevanceConfig | GateConfig, path: Path) -> None:

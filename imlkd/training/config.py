@@ -35,6 +35,9 @@ class MarginConfig:
     sub_centres: int = bounded(1, low=1, high=16, help="weights of a class, the nearest of which counts")
     top_k: int = bounded(0, low=0, help="other classes that come nearest and are pushed away, 0: none")
     top_k_margin: float = bounded(0.06, low=0.0, high=1.5, help="by which they are, radians")
+    share: float = bounded(
+        1.0, low=0.001, high=1.0, help="of the classes that a step's softmax is over: those of its batch, others drawn"
+    )
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,11 @@ class RateConfig:
     )  # fmt: skip
     last: float = bounded(0.01, low=0.0001, high=1.0, help="share of the peak that is left at the end")
     cycles: int = bounded(4, low=1, high=1000, help="triangles of `schedule: cyclic`")
+    scaling: str = chosen(
+        "none", ("none", "linear", "sqrt"),
+        help="`learning_rate` holds for `batch`, or for `of_batch` and goes with the batch or its square root",
+    )  # fmt: skip
+    of_batch: int = bounded(64, low=2, help="segments of 2 s a step that `learning_rate` is for, with `scaling`")
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,7 @@ class TrainingConfig:
     epochs: int = bounded(30, low=1, high=100000, help="passes over the utterances")
     batch: int = bounded(64, low=2, help="segments of 2 s a step; shorter ones come in larger batches")
     crops: int = bounded(1, low=1, help="segments of each utterance an epoch")
-    learning_rate: float = bounded(3e-3, low=0.0, high=10.0, help="peak")
+    learning_rate: float = bounded(3e-3, low=0.0, high=10.0, help="peak, for the whole batch of all processes")
     optimizer: str = chosen("adamw", ("adamw", "sgd"), help="sgd: with Nesterov's momentum")
     momentum: float = bounded(0.9, low=0.0, high=0.999, help="of sgd")
     weight_decay: float = bounded(1e-4, low=0.0, high=10.0, help="not on norms and biases")
@@ -75,7 +83,10 @@ class TrainingConfig:
     scale: float = bounded(30.0, low=1.0, high=1000.0, help="of the cosines")
     clip: float = bounded(5.0, low=0.0, help="largest gradient norm")
     accumulate: int = bounded(1, low=1, help="parts that a batch goes through the network in, for less memory")
-    precision: str = chosen("float32", ("float32", "bfloat16"), help="of the network; losses are float32 in any case")
+    precision: str = chosen(
+        "float32", ("float32", "bfloat16", "float16"), help="of the network; losses are float32 in any case"
+    )
+    compile: bool = switch(False, help="the network by torch.compile; needs a C++ compiler")
     seed: int = bounded(1, low=0, help="of weights and batches")
     threads: int = bounded(0, low=0, help="of a training, 0: all cores")
     statistics: str = chosen("shared", ("shared", "own"), help="of several processes' batch norms: over all rows, own")

@@ -67,5 +67,6 @@ class Development:
         return [np.array(group[i : i + ROWS]) for group in groups for i in range(0, len(group), ROWS)]
 
     def _embed(self, model: SpeakerModel, rows: Indices) -> Tensor:
-        features = self.pool.crops(rows)
-        return functional.normalize(model.encode(features, torch.full((len(rows),), features.shape[1])).embedding)
+        features = self.pool.crops(rows).to(next(model.parameters()).device)
+        lengths = torch.full((len(rows),), features.shape[1])
+        return functional.normalize(model.encode(features, lengths).embedding).cpu()

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from imlkd.training.device import training_device
 from imlkd.training.identity import Identity
 from imlkd.training.position import Position
 from imlkd.training.processes import Processes
@@ -48,6 +49,7 @@ def gather_state(
     return {
         "identity": identity.plain(),
         "processes": processes.count,
+        "device": training_device().type,
         "course": course_state,
         "modules": {name: module.state_dict() for name, module in modules.items()},
         "tools": {name: tool.state_dict() for name, tool in tools.items()},
@@ -80,11 +82,16 @@ def put_back(
         module.load_state_dict(state["modules"][name])
     for name, tool in tools.items():
         tool.load_state_dict(state["tools"][name])
+    said = []
+    before, now = state["device"], training_device().type
+    if before != now:
+        said.append(f"{before} before, {now} now: no longer the same to the bit")
     if state["processes"] == processes.count:
         restore_random_state(state["own"][processes.rank]["random"])
-        return ""
-    torch.manual_seed(seed_of(seed, processes.rank, state["course"]["position"][2]))
-    return (
-        f"{state['processes']} processes before, {processes.count} now: goes on at the next epoch, no longer the same"
-        " to the bit"
-    )
+    else:
+        torch.manual_seed(seed_of(seed, processes.rank, state["course"]["position"][2]))
+        said.append(
+            f"{state['processes']} processes before, {processes.count} now: goes on at the next epoch, no longer the"
+            " same to the bit"
+        )
+    return "; ".join(said)

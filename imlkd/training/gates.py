@@ -18,7 +18,7 @@ from imlkd.attribution.curves import FUSED
 from imlkd.attribution.online import Heard, OnlineTeacher
 from imlkd.attribution.origin import check_origin, front_end_digest
 from imlkd.attribution.relevance import RelevanceConfig, frame_relevance
-from imlkd.attribution.targets import explainer_of
+from imlkd.attribution.targets import CPU, explainer_of
 from imlkd.config import load_config
 from imlkd.distillation.batch import DistillationBatch
 from imlkd.distillation.integrated_inputs import (
@@ -57,12 +57,13 @@ class IntegratedInputs:
 
     :param teacher: its model folder.
     :param frontend: the student's.
+    :param device: where a teacher beside the student computes; batches are made on the CPU.
     :raises UserError: for a map of another teacher or duration, or where teacher and student do not fit the gate.
     """
 
     def __init__(
         self, config: GateConfig, targets_dir: Path, segments: list[Segment], teacher: Path, data_dir: Path,
-        frontend: FrontEnd,
+        frontend: FrontEnd, device: torch.device = CPU,
     ) -> None:  # fmt: skip
         config.check()
         self.config, self.segments = config, segments
@@ -79,7 +80,7 @@ class IntegratedInputs:
             if not (teacher / WEIGHTS).is_file():
                 raise UserError(f"{teacher}: holds no teacher, which this gate runs beside the student: give --teacher")
             settings = replace(settings, sign="relu") if config.kind in NEED_MAP else settings
-            self.teacher = OnlineTeacher(explainer_of(teacher, data_dir, settings), config.nodes)
+            self.teacher = OnlineTeacher(explainer_of(teacher, data_dir, settings, device=device), config.nodes)
             theirs = self.teacher.explainer.model.frontend
             if config.kind in NEED_MAP and front_end_digest(theirs) != front_end_digest(frontend):
                 raise UserError(
@@ -127,7 +128,7 @@ class IntegratedInputs:
         """Set the batch's relevance; returns the map, where it was computed now."""
         if self.config.relevance == ONLINE:
             assert self.teacher is not None and heard is not None
-            attribution = self.teacher.attribution(heard)
+            attribution = self.teacher.attribution(heard).cpu()
             batch.relevance = self.teacher.relevance(attribution)
             return attribution
         batch.relevance = torch.from_numpy(np.stack([self._relevance[i] for i in chosen]))
@@ -142,7 +143,8 @@ class IntegratedInputs:
         if gate is not None:
             return self.teacher.cosines_gated(heard, gate)
         assert attribution is not None
-        return self.teacher.cosines(replace(heard, features=overlaid(heard.features, attribution, self.config.beta)))
+        features = overlaid(heard.features, attribution.to(heard.features.device), self.config.beta)
+        return self.teacher.cosines(replace(heard, features=features))
 
 
 def check_relevance_name(name: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 LOOKS = ("training.checkpoints.", "training.loader.")
 """Settings that no weight depends on."""
-DIGITS = ("training.threads",)
+DIGITS = ("training.threads", "training.compile")
 """Settings that move the last digits only: a training goes on, and is no longer the same to the bit."""
 
 

@@ -27,10 +27,11 @@ class LiveTeacher:
     """A frozen teacher that hears the student's features.
 
     :param folder: the teacher's.
+    :param device: where it computes.
     :raises UserError: when there is no teacher, or it hears features of its own.
     """
 
-    def __init__(self, folder: Path, fbank: FbankConfig) -> None:
+    def __init__(self, folder: Path, fbank: FbankConfig, device: torch.device | None = None) -> None:
         if not (folder / DESCRIPTION).is_file():
             raise UserError(f"{folder}: holds no teacher, whose stages the method needs: keep targets in its folder")
         model = load_model(folder)
@@ -39,11 +40,12 @@ class LiveTeacher:
                 f"{folder}: this teacher hears features of its own, so its stages cannot be aligned with the student's:"
                 " take a method of logits or embeddings (imlkd methods)"
             )
-        self.model = model.eval().requires_grad_(False)
+        self.model = model.to(device or "cpu").eval().requires_grad_(False)
 
     @torch.no_grad()
     def answer(self, features: Tensor) -> SpeakerOutput:
-        """(B, T, F) -> stages, pooled, embedding."""
+        """(B, T, F) -> stages, pooled, embedding, on the teacher's device."""
+        features = features.to(next(self.model.parameters()).device)
         return self.model.encode(features, torch.full((len(features),), features.shape[1]))
 
 
@@ -54,7 +56,7 @@ def last_stages(teacher: LiveTeacher, pool: SegmentPool, seed: int, count: int) 
     chosen = np.random.default_rng(seed).permutation(own)[:count]
     rows = [chosen[i : i + ROWS] for i in range(0, len(chosen), ROWS)]
     parts = [teacher.answer(pool.clean_crops(own, pool.crops(own))).stages[-1] for own in rows]
-    return torch.cat(parts).float()
+    return torch.cat(parts).float().cpu()
 
 
 def with_adapters(network: NetworkSettings, method: Method) -> NetworkSettings:

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
 
+from imlkd.training.device import training_device
 from imlkd.training.sampling import Indices
+
+GONE = ("closed by peer", "reset by peer", "Broken pipe", "Timed out waiting", "timed out")
+"""What gloo and the store say when another process is no longer there."""
+A_MOMENT = 2.0  # seconds in which the process that has failed says so itself
 
 
 def join_group() -> None:
     """Find the other processes that `imlkd launch` has started, if it has."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
-        dist.init_process_group("gloo")
+        on_gpu = training_device().type == "cuda"
+        dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
+
+
+def has_lost_a_process(error: RuntimeError) -> bool:
+    """Whether the error says that another process is gone; returns when that one has had time to say why."""
+    if not isinstance(error, dist.DistError) and not any(words in str(error) for words in GONE):
+        return False
+    time.sleep(A_MOMENT)
+    return True
 
 
 class Processes:

@@ -31,6 +31,12 @@ def rate_factor(progress: float, warm_up: float, rate: RateConfig) -> float:
     return triangles(behind, rate.last, rate.cycles)
 
 
+def peak_rate(learning_rate: float, batch: int, rate: RateConfig) -> float:
+    """The peak for the whole batch of a step, all processes together (linear: Goyal et al., arXiv 1706.02677)."""
+    times = batch / rate.of_batch
+    return learning_rate * {"none": 1.0, "linear": times, "sqrt": math.sqrt(times)}[rate.scaling]
+
+
 def triangles(progress: float, low: float, cycles: int) -> float:
     """From 1 to ``low`` and up to half the height again (triangular2 of Smith, WACV 2017), ``cycles`` times."""
     cycle = min(int(progress * cycles), cycles - 1)

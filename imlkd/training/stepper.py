@@ -8,19 +8,24 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 
 from imlkd.distillation.batch import DistillationBatch, parts_of
 from imlkd.distillation.objective import Objective
+from imlkd.errors import UserError
 from imlkd.models.speaker_model import SpeakerModel
 from imlkd.training.batch_statistics import share_statistics
+from imlkd.training.compiling import compiled, what_lacks
 from imlkd.training.config import TrainingConfig
 from imlkd.training.position import Work
 from imlkd.training.processes import Processes
 from imlkd.training.sampling import SegmentPool
-from imlkd.training.schedule import margin_share, ramp, rate_factor
+from imlkd.training.schedule import margin_share, peak_rate, ramp, rate_factor
 from imlkd.training.trouble import Trouble
 
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+SMALLEST_SCALE = 1.0  # of float16's loss: gradients that are not finite with it are not finite in float32 either
 ONE_BUCKET = 1 << 20  # MB: all gradients go around in one piece, in one order, from the first step on
 
 
@@ -50,9 +55,10 @@ class Stepper:
     ) -> None:
         self.config, self.objective, self.processes = config, objective, processes
         self.trouble = Trouble(folder, pool, config.max_skipped)
-        self.rate = 0.0
-        objective.reduced = config.precision == "bfloat16"
-        objective.top_k, objective.top_k_margin = config.softmax.top_k, config.softmax.top_k_margin
+        self.rate, self.peak = 0.0, peak_rate(config.learning_rate, config.batch, config.rate)
+        device = next(model.parameters()).device
+        self.scaler = GradScaler(device.type, enabled=config.precision == "float16")
+        self._set_up(objective, model)
         if processes.count > 1 and config.statistics == "shared":
             share_statistics(model)
         self.loss: nn.Module = Loss(model, objective)
@@ -63,6 +69,23 @@ class Stepper:
         self.parameters = [p for module in (model, objective) for p in module.parameters()]
         self.optimizer = self._optimizer()
         self.stepped = [p for group in self.optimizer.param_groups for p in group["params"]]
+
+    def _set_up(self, objective: Objective, model: SpeakerModel) -> None:
+        """Give the objective what the configuration says of precision and classes.
+
+        :raises UserError: when the method needs every class.
+        """
+        config = self.config
+        objective.reduced = PRECISIONS[config.precision]
+        objective.top_k, objective.top_k_margin = config.softmax.top_k, config.softmax.top_k_margin
+        objective.share = config.softmax.share
+        if objective.share < 1.0 and objective.method.all_classes:
+            raise UserError(f"training.softmax.share {objective.share:g}: the method has to see all classes: set 1")
+        if config.compile:
+            lacking = what_lacks()
+            objective.encode = None if lacking else compiled(model)
+            if lacking and self.processes.leads:
+                print(f"training.compile: off: {lacking}", flush=True)
 
     def _optimizer(self) -> torch.optim.Optimizer:
         config = self.config
@@ -91,17 +114,22 @@ class Stepper:
             found = self._gradient(parts_of(batch, config.accumulate), work, ramp(share, config.ramp))
         except torch.OutOfMemoryError as error:
             raise self.trouble.out_of_memory(work, batch) from error
+        self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.stepped, config.clip).item()
-        (ill,) = self.processes.any([not (math.isfinite(found["loss"]) and math.isfinite(norm))])
+        too_large = self.scaler.is_enabled() and self.scaler.get_scale() > SMALLEST_SCALE  # for float16: no trouble
+        bad = not math.isfinite(found["loss"]) or not (math.isfinite(norm) or too_large)
+        (ill,) = self.processes.any([bad])
         if ill:
+            self.scaler.update()
             self.trouble.skip(work, found, norm)
             for buffer, value in zip(self.loss.buffers(), before, strict=True):
                 buffer.copy_(value)  # batch statistics have seen it
             return {}
-        self.rate = config.learning_rate * rate_factor(share, config.warm_up, config.rate)
+        self.rate = self.peak * rate_factor(share, config.warm_up, config.rate)
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         return {name: work.weight * value for name, value in found.items()}
 
     def _own_gradient(self) -> contextlib.AbstractContextManager[None]:
@@ -117,7 +145,7 @@ class Stepper:
             weight = len(part.labels) / rows
             with self._own_gradient() if part is not parts[-1] else contextlib.nullcontext():
                 loss, terms = self.loss(part, ramp)
-                (loss * (work.weight * weight)).backward()
+                self.scaler.scale(loss * (work.weight * weight)).backward()
             self.objective.watching = False
             for name, value in {"loss": loss, **terms}.items():
                 found[name] = found.get(name, 0.0) + weight * value.item()

@@ -29,6 +29,7 @@ from imlkd.kaldi_io import FloatArray, read_scp_arrays
 from imlkd.models.networks import CONFIGS, NetworkSettings, name_of
 from imlkd.models.store import WEIGHTS, load_weights
 from imlkd.training.config import FineTuningConfig, TrainingConfig
+from imlkd.training.device import training_device
 from imlkd.training.frames import FramesConfig
 from imlkd.training.gates import IntegratedInputs, check_relevance_name, has_integrated, is_cached
 from imlkd.training.identity import Identity, settings_of
@@ -176,8 +177,10 @@ def train_student(
     segments = training_segments(targets_dir)
     fbank = load_config(FeaturesConfig, data_dir / "features.yaml").fbank
     pool = load_pool(data_dir, segments, classes, config.frames, config.augment)
+    # A forked worker can't use a GPU, so a teacher that runs in workers stays on the CPU.
+    beside = torch.device("cpu") if config.training.loader.workers else training_device()
     with torch.random.fork_rng(devices=[]):  # a teacher that is built draws numbers, and must not move the student's
-        inputs = _inputs(config.gate, method, targets_dir, segments, teacher, data_dir, fbank)
+        inputs = _inputs(config.gate, method, targets_dir, segments, teacher, data_dir, fbank, beside)
     targets = TeacherTargets(targets_dir, segments, method, config.training.scale, inputs, config.gate)
     _check_classes(targets, classes, targets_dir)
     model = build_model(config.network, fbank, classes, pool.frames.mean(0), config.training.softmax.sub_centres)
@@ -186,7 +189,7 @@ def train_student(
         print(f"start: the weights of {init}", flush=True)
     follow_teacher(model, config.start, config.head, targets_dir)
     if method.needs.teacher_stages:
-        targets.teacher = LiveTeacher(targets_dir.parent, fbank)
+        targets.teacher = LiveTeacher(targets_dir.parent, fbank, beside)
     settings = settings_of(config) | _settings_of_method(method)
     if config.views == 2:
         method = TwoViews(method)
@@ -218,7 +221,7 @@ def _with_teacher(made_from: Mapping[str, str], targets_dir: Path) -> dict[str, 
 
 def _inputs(
     gate: GateConfig, method: Method, targets_dir: Path, segments: list[Segment], teacher: Path | None, data_dir: Path,
-    fbank: FbankConfig,
+    fbank: FbankConfig, device: torch.device,
 ) -> IntegratedInputs | None:  # fmt: skip
     """What makes the integrated inputs, if the cache does not; targets of another teacher are refused."""
     check_relevance_name(gate.relevance)
@@ -228,7 +231,8 @@ def _inputs(
         check_origin(targets_dir, known)
     if not needs.relevance or is_cached(gate, targets_dir):
         return None
-    return IntegratedInputs(gate, targets_dir, segments, known or targets_dir.parent, data_dir, LogMel(fbank))
+    teacher = known or targets_dir.parent
+    return IntegratedInputs(gate, targets_dir, segments, teacher, data_dir, LogMel(fbank), device)
 
 
 def _check_classes(targets: TeacherTargets, classes: list[str], targets_dir: Path) -> None:

@@ -22,6 +22,7 @@ from imlkd.training.averages import Averages
 from imlkd.training.checkpoint import BestWeights, CheckpointStore
 from imlkd.training.config import TrainingConfig
 from imlkd.training.development import Development
+from imlkd.training.device import make_deterministic, training_device
 from imlkd.training.full_state import Course, course_of, gather_state, put_back
 from imlkd.training.identity import Identity
 from imlkd.training.loader import Loader, MakeBatch
@@ -29,7 +30,7 @@ from imlkd.training.log import TrainingLog
 from imlkd.training.pace import Pace
 from imlkd.training.position import Plan, Position, Work
 from imlkd.training.preemption import Preemption
-from imlkd.training.processes import Processes
+from imlkd.training.processes import Processes, has_lost_a_process
 from imlkd.training.random_state import seed_of
 from imlkd.training.sampling import SegmentPool
 from imlkd.training.stepper import Stepper
@@ -58,7 +59,9 @@ class Trainer:
     ) -> None:
         self.config, self.model, self.objective, self.pool = config, model, objective, pool
         self.make_batch, self.folder, self.identity, self.progress = make_batch, folder, identity, progress
-        self.processes = Processes()
+        self.processes, self.device = Processes(), training_device()
+        model.to(self.device)
+        objective.to(self.device)
         self.stepper = Stepper(config, model, objective, pool, self.processes, folder)
         self.averages = Averages(config, model)
         self.modules: dict[str, nn.Module] = {"model": model, "objective": objective, **self.averages.modules()}
@@ -79,9 +82,20 @@ class Trainer:
     def run(self) -> float:
         """Train to the end, from the last checkpoint if there is one; returns the seconds spent in all.
 
-        :raises Preempted: after SIGTERM or SIGUSR1, with the state saved.
+        :raises Preempted: after SIGTERM or SIGUSR1, with the state saved; or when another process is gone.
         """
         self._say(self._resume())
+        try:
+            self._train()
+        except RuntimeError as error:
+            if self.processes.count > 1 and has_lost_a_process(error):
+                raise Preempted("a process of this training is gone: the same command goes on") from error
+            raise
+        self.averages.put_into(self.model, self.best)
+        self.model.to("cpu")
+        return self.course.seconds
+
+    def _train(self) -> None:
         with Preemption() as preemption, contextlib.ExitStack() as stack:
             log = progress = None
             if self.processes.leads:
@@ -97,8 +111,6 @@ class Trainer:
                 if work.ends_epoch:
                     self._end_epoch(work, log, progress)
                 self._save_if_due(work, preemption)
-        self.averages.put_into(self.model, self.best)
-        return self.course.seconds
 
     def _resume(self) -> str:
         """Take up the newest checkpoint that is whole and this training's own; returns a line for the log."""
@@ -115,7 +127,7 @@ class Trainer:
             self._takes_the_place_of_others = True
             changed = _list(change.refused)
             return f"{path} belongs to another configuration or other data: starting from scratch ({changed})"
-        said = put_back(state, self.modules, {"optimizer": self.optimizer}, self.processes, self.config.seed)
+        said = put_back(state, self.modules, self._tools(), self.processes, self.config.seed)
         self.course = course_of(state, self.processes)
         self.best.kept, self.stepper.trouble.skipped = self.course.best, self.course.skipped
         self.objective.diagnosis = self.course.diagnosis
@@ -123,7 +135,7 @@ class Trainer:
         if here.step == 0 and self.processes.leads:
             self.best.write(here.epoch, self.model.state_dict(), resumed=True)
         place = f"step {here.step} of epoch {here.epoch + 1}" if here.step else f"epoch {here.epoch}"
-        if said and here.step:
+        if state["processes"] != self.processes.count and here.step:
             self.course.position, self.course.sums = Position(here.epoch + 1, 0, here.steps), {}
         if change.inexact:
             said = "; ".join([*filter(None, [said]), f"{_list(change.inexact)}: no longer the same to the bit"])
@@ -134,6 +146,7 @@ class Trainer:
     def _do(self, work: Work, batch: DistillationBatch) -> None:
         """One step, and what it says into the epoch's sums."""
         self.model.train()
+        batch = batch.to(self.device)
         self.objective.watching = work.position.step == 0
         terms = self.stepper.step(work, batch)
         self.averages.after_step(self.model)
@@ -191,7 +204,7 @@ class Trainer:
             self.best.write(self.course.position.epoch, self.model.state_dict())
 
     def _tools(self) -> dict[str, Any]:
-        return {"optimizer": self.optimizer}
+        return {"optimizer": self.optimizer, "scaler": self.stepper.scaler}
 
     def _count_seconds(self) -> None:
         now = time.monotonic()
@@ -220,8 +233,8 @@ def prepare_torch(threads: int, seed: int) -> None:
 
     :param threads: of this process; 0: all cores, shared between the processes of a training.
     """
-    processes = Processes()
+    processes, device = Processes(), training_device()
     if threads or processes.count > 1:
         torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) // processes.count))
     torch.manual_seed(seed)
-    torch.use_deterministic_algorithms(True)
+    make_deterministic(device)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
+from torch.nn.parallel import DistributedDataParallel
 
 from imlkd.distillation.batch import DistillationBatch
 from imlkd.distillation.methods.kd import Kd, KdConfig
@@ -22,6 +24,8 @@ from imlkd.models.tdnn import Tdnn, TdnnConfig
 from imlkd.training.batch_statistics import SharedBatchNorm, share_statistics
 from imlkd.training.config import TrainingConfig
 from imlkd.training.identity import Identity, settings_of
+from imlkd.training.position import Plan, Position
+from imlkd.training.processes import Processes
 from imlkd.training.sampling import Indices, SegmentPool
 from imlkd.training.trainer import Trainer, prepare_torch
 
@@ -29,8 +33,10 @@ Make = Callable[..., SegmentPool]
 CONFIG = TrainingConfig(epochs=2, batch=3, learning_rate=0.01, threads=1, seed=3)
 
 
-def run(pool: SegmentPool, folder: Path, config: TrainingConfig, leave_at: int | None = None) -> Trainer:
-    """KD with labels: terms that are means over segments. ``leave_at``: the batch at which SIGUSR1 comes."""
+def make_trainer(
+    pool: SegmentPool, folder: Path, config: TrainingConfig, leave_at: int | None = None, signal: int = 10
+) -> Trainer:
+    """KD with labels: terms that are means over segments. ``leave_at``: the batch at which ``signal`` comes."""
     prepare_torch(config.threads, config.seed)
     model = Tdnn(TdnnConfig(width=8, blocks=1, embedding_dim=6), FbankConfig(num_mel_bins=8))
     model.head = CosineHead(6, ["s0", "s1", "s2"])
@@ -40,14 +46,24 @@ def run(pool: SegmentPool, folder: Path, config: TrainingConfig, leave_at: int |
         nonlocal made
         made += 1
         if made == leave_at:
-            os.kill(os.getpid(), 10)
+            os.kill(os.getpid(), signal)
         labels = pool.classes(chosen)
         return DistillationBatch(pool.crops(chosen), labels, 5 * torch.nn.functional.one_hot(labels, 3).float())
 
     objective = Objective(Kd(KdConfig()), config.margin, config.scale)
-    trainer = Trainer(config, model, objective, pool, batch, folder, Identity({}, settings_of(config, "training.")))
+    return Trainer(config, model, objective, pool, batch, folder, Identity({}, settings_of(config, "training.")))
+
+
+def run(
+    pool: SegmentPool, folder: Path, config: TrainingConfig, leave_at: int | None = None, signal: int = 10
+) -> Trainer:
+    trainer = make_trainer(pool, folder, config, leave_at, signal)
     trainer.run()
     return trainer
+
+
+def plan_of(pool: SegmentPool, config: TrainingConfig) -> Plan:
+    return Plan(pool, config, Position(), Processes())
 
 
 def together(folder: Path, work: Callable[[int], None], count: int = 2) -> list[int]:
@@ -107,6 +123,58 @@ def test_loss_and_weights_of_two_processes_are_those_of_one(pool: Make, tmp_path
         assert torch.equal(first[name], second[name])
         if value.ndim > 1 or name.endswith("running_var"):  # biases before a norm have rounding for a gradient
             torch.testing.assert_close(first[name], value, rtol=1e-3, atol=3e-4)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_one_gradient_goes_around_a_step(pool: Make, tmp_path: Path, accumulate: int) -> None:
+    """DDP calls its hook once for each bucket that it sends."""
+    config, steps = replace(CONFIG, statistics="own", accumulate=accumulate), len(list(plan_of(pool(3, 7), CONFIG)))
+
+    def work(rank: int) -> None:
+        sent = []
+
+        def hook(state, bucket):  # DDP takes no annotations that are text
+            sent.append(bucket.buffer().numel())
+            return allreduce_hook(torch.distributed.group.WORLD, bucket)
+
+        trainer = make_trainer(pool(3, 7), tmp_path / "both", config)
+        assert isinstance(trainer.stepper.loss, DistributedDataParallel)
+        trainer.stepper.loss.register_comm_hook(None, hook)
+        trainer.run()
+        trained = sum(p.numel() for p in [*trainer.model.parameters(), *trainer.objective.parameters()])
+        assert sent == [trained] * steps
+
+    assert together(tmp_path, work) == [0, 0]
+
+
+def test_a_process_that_is_gone_is_no_error_of_the_others(
+    pool: Make, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a machine is lost: what is left leaves with 75, and the same command goes on."""
+    monkeypatch.setattr("imlkd.training.processes.A_MOMENT", 0.0)
+    config = replace(CONFIG, epochs=3, crops=3)
+    batches = len(pool().epoch_batches(600, 3, CONFIG.seed, 0))
+
+    def work(rank: int) -> None:
+        run(pool(), tmp_path / "m", config, batches + 1 if rank else None, 9)
+
+    assert together(tmp_path, work) == [75, -9]
+    capfd.readouterr()
+    assert together(tmp_path, lambda rank: run(pool(), tmp_path / "m", config) and None) == [0, 0]
+    assert capfd.readouterr().out.splitlines()[0].startswith("going on after epoch 1 from ")
+
+
+def test_more_processes_than_before_go_on_at_the_next_epoch(
+    pool: Make, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = replace(CONFIG, crops=3, statistics="own")
+    with pytest.raises(Preempted):
+        run(pool(), tmp_path / "m", config, 1)
+    capfd.readouterr()
+    assert together(tmp_path, lambda rank: run(pool(), tmp_path / "m", config) and None) == [0, 0]
+    said = capfd.readouterr().out
+    assert "(1 processes before, 2 now: goes on at the next epoch, no longer the same to the bit)" in said
+    assert [json.loads(line)["epoch"] for line in (tmp_path / "m/log/train.jsonl").read_text().splitlines()] == [2]
 
 
 def test_with_another_number_of_processes_it_goes_on_at_the_next_epoch(

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imlkd.training.config import RateConfig
-from imlkd.training.schedule import margin_share, one_cycle, ramp, rate_factor, triangles
+from imlkd.training.schedule import margin_share, one_cycle, peak_rate, ramp, rate_factor, triangles
 
 
 @pytest.mark.parametrize("warm_up", [0.05, 0.15, 0.5, 0.9])
@@ -57,3 +57,10 @@ def test_triangles_halve_and_the_last_goes_all_the_way_down() -> None:
 def test_margin_share() -> None:
     assert [margin_share(p, 0.2, 0.6) for p in (0.0, 0.2, 0.4, 0.6, 1.0)] == pytest.approx([0.0, 0.0, 0.5, 1.0, 1.0])
     assert margin_share(0.0, 0.0, 0.0) == 1.0
+
+
+def test_the_peak_for_another_batch() -> None:
+    """By hand: linear doubles with the batch, sqrt at four times of it."""
+    assert peak_rate(0.003, 128, RateConfig()) == 0.003
+    assert peak_rate(0.003, 128, RateConfig(scaling="linear", of_batch=64)) == pytest.approx(0.006)
+    assert peak_rate(0.003, 256, RateConfig(scaling="sqrt", of_batch=64)) == pytest.approx(0.006)

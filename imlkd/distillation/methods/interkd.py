@@ -55,6 +55,7 @@ class Interkd(Method):
 
     needs = Needs(labels=True, teacher_logits=True)
     aligns = frozenset({"posteriors"})
+    all_classes = True
 
     def __init__(self, config: InterkdConfig) -> None:
         super().__init__()
