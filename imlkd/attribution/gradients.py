@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from imlkd.attribution.folding import folded
+from imlkd.attribution.fused_ecapa import FusedEcapa, fits
 from imlkd.attribution.fusing import fuse
 from imlkd.attribution.quantities import Quantity
 from imlkd.models.speaker_model import CosineHead, SpeakerModel
@@ -63,7 +64,11 @@ class TeacherFunction:
         self.model, self.norms_folded = folded(model) if fold else (model, 0)
         self.model.eval().requires_grad_(False)
         self.compiles = compiled and has_compiler()
-        self.layers_fused = fuse(self.model) if fold and not self.compiles else 0  # a compiler does this itself
+        if fold and not self.compiles:  # a compiler does this itself
+            if fits(self.model):
+                self.model = FusedEcapa(self.model)
+            else:
+                fuse(self.model)
         self.quantity = quantity
         self._half = self.model
         self._compiled: dict[bool, Callable[..., Tensor]] = {}
