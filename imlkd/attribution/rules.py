@@ -91,7 +91,7 @@ def gauss_patterson(nodes: int) -> tuple[Floats, Floats]:
 
     Gauss's rule of 3 nodes, extended as far as it will go: the n + 1 new places of n are the roots of the polynomial E
     with ``integral of E G P_k = 0`` for k <= n, where G vanishes on the old ones (Patterson, "The optimum addition of
-    points to quadrature formulae", Mathematics of Computation 22, 1968). Exact to degree (3n + 1) / 2.
+    points to quadrature formulae", Mathematics of Computation 22, 1968). Exact to degree (3n + 1) / 2 from 3 nodes on.
     """
     if nodes not in PATTERSON_SIZES:
         raise UserError(f"nodes {nodes}: {PATTERSON} has {', '.join(map(str, PATTERSON_SIZES))} of them")
