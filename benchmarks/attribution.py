@@ -227,7 +227,8 @@ def show_roofline(channels: int) -> dict[str, float]:
     products = sum(step.seconds for step in steps if step.product)
     ideal = sum(step.macs for step in steps) / rate
     bound = sum(step.bound(rate, bandwidth) for step in steps)
-    print(f"{'elementwise, statistics, casts':56}{1e3 * (whole - products) / 8:8.2f}{'':10}{1 - products / whole:7.0%}\n"
+    rest = whole - products
+    print(f"{'elementwise, statistics, casts':56}{1e3 * rest / 8:8.2f}{'':10}{rest / whole:7.0%}\n"
           f"{'limit: all products at the matrix rate':56}{1e3 * ideal / 8:8.2f}\n"
           f"{'limit: each step at the rate or the bandwidth':56}{1e3 * bound / 8:8.2f}", flush=True)  # fmt: skip
     return {

@@ -1,4 +1,4 @@
-"""What benchmarks/attribution.py measures on: networks with drawn weights, utterances of 2 s, a profile of one gradient."""
+"""What benchmarks/attribution.py measures on: networks with drawn weights, utterances of 2 s, a gradient's profile."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def gauss_patterson(nodes: int) -> tuple[Floats, Floats]:
         places = np.sort(np.concatenate([places, _added(places)]))
     moments = np.zeros(nodes)
     moments[0] = 1.0  # over [-1, 1], halved
-    return (places + 1) / 2, np.linalg.solve(legendre.legvander(places, nodes - 1).T, moments)
+    return (places + 1) / 2, np.asarray(np.linalg.solve(legendre.legvander(places, nodes - 1).T, moments), np.float64)
 
 
 def _added(places: Floats) -> Floats:
