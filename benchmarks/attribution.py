@@ -40,7 +40,6 @@ from imlkd.attribution.gradients import TeacherFunction, has_compiler, matrix_ra
 from imlkd.attribution.integrated_gradients import IntegratedGradients, Utterance
 from imlkd.attribution.integration_config import IntegrationConfig
 from imlkd.attribution.quantities import TargetCosine
-from imlkd.models.size import count_macs
 from imlkd.models.speaker_model import SpeakerModel
 
 ENGINE = IntegrationConfig(precision="bfloat16", rule="gauss-legendre", nodes=10, rows=16)  # completes at once here
@@ -201,9 +200,10 @@ def contest(name: str, channels: int, count: int, repetitions: int, exact: int, 
 
 
 def share(channels: int, result: dict[str, float], rates: dict[str, float]) -> float:
-    """Useful multiply-adds a second of the engine (forward, and backward to the input) over the faster matrix rate."""
-    macs = 2 * count_macs(network("ecapa", channels, waveforms(8)), 2.0) * result["engine_nodes"]
-    return macs / result["engine_seconds"] / max(rates.values())
+    """Multiply-adds of the products that the engine's gradients need, a second, over the faster matrix rate."""
+    given = Contest("ecapa", channels, 8)
+    steps = profile(IntegratedGradients(given.model, ENGINE).function, torch.stack(given.features), True, 1)
+    return sum(step.macs for step in steps) / 8 * result["engine_nodes"] / result["engine_seconds"] / max(rates.values())
 
 
 def show_roofline(channels: int) -> dict[str, float]:

@@ -119,7 +119,7 @@ def _product(name: str, given: list[Tensor], results: list[Tensor]) -> tuple[str
         left, right = given[-2:]
         return f"{left.shape[-1]} -> {right.shape[-1]}", float(left.numel() * right.shape[-1])
     if name.startswith("convolution"):
-        weight, places = given[-1], given[0] if "backward" in name else results[0]
+        weight, places = (given[2], given[0]) if "backward" in name else (given[1], results[0])
         shape = f"{weight.shape[1]} -> {weight.shape[0]}, {weight.shape[2]} wide"
         return shape, float(places.numel() // places.shape[1] * weight.numel())
     return "", 0.0
