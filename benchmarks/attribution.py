@@ -203,7 +203,8 @@ def share(channels: int, result: dict[str, float], rates: dict[str, float]) -> f
     """Multiply-adds of the products that the engine's gradients need, a second, over the faster matrix rate."""
     given = Contest("ecapa", channels, 8)
     steps = profile(IntegratedGradients(given.model, ENGINE).function, torch.stack(given.features), True, 1)
-    return sum(step.macs for step in steps) / 8 * result["engine_nodes"] / result["engine_seconds"] / max(rates.values())
+    macs = sum(step.macs for step in steps) / 8 * result["engine_nodes"]
+    return macs / result["engine_seconds"] / max(rates.values())
 
 
 def show_roofline(channels: int) -> dict[str, float]:
