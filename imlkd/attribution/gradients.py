@@ -65,7 +65,7 @@ class TeacherFunction:
         self.model.eval().requires_grad_(False)
         self.compiles = compiled and has_compiler()
         if fold and not self.compiles:  # a compiler does this itself
-            if fits(self.model):
+            if fits(self.model) and next(self.model.parameters()).device.type == "cpu":  # where it was measured
                 self.model = FusedEcapa(self.model)
             else:
                 fuse(self.model)
