@@ -31,8 +31,9 @@ def areas(found: dict[str, Any]) -> str:
                 if measure in one[mode]:
                     result = one[mode][measure]
                     first, *others = result["areas"]
-                    header = ["s", "", "measure", first, *others, *(f"minus {other}" for other in others)]
-                    gaps = [gap_of(result["gaps"][first][other]) for other in others]
+                    rivals = [other for other in others if other in result["gaps"][first]]
+                    header = ["s", "", "measure", first, *others, *(f"minus {rival}" for rival in rivals)]
+                    gaps = [gap_of(result["gaps"][first][rival]) for rival in rivals]
                     rows.append([seconds, mode, title, *(f"{100 * a:.1f}" for a in result["areas"].values()), *gaps])
     return markdown_table(header, rows)
 
