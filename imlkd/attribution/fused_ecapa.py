@@ -205,13 +205,14 @@ class _BlockStep(torch.autograd.Function):
         first = _parts(block.first(frames.to(block.dtype)).relu_(), block.scale)
         inner = _res2(block, first, mask)
         last = block.last(_rows(inner)).relu_()
-        mean = _mean(last.to(frames.dtype), mask) * block.norm.gain + block.norm.shift
+        gained = last.to(frames.dtype, copy=True)
+        mean = _mean(gained, mask) * block.norm.gain + block.norm.shift
         hidden = torch.relu(block.down(mean))
         gate = torch.sigmoid(block.up(hidden))
         ctx.block, ctx.mask = block, mask
         ctx.save_for_backward(first, inner, last, hidden, gate)
-        gained = last.to(frames.dtype, copy=True).mul_((gate * block.norm.gain)[:, None])
-        return gained.add_(frames).add_((gate * block.norm.shift)[:, None])
+        gained.mul_((gate * block.norm.gain)[:, None]).add_((gate * block.norm.shift)[:, None])
+        return gained.add_(frames)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
@@ -335,8 +336,8 @@ class _PoolingStep(torch.autograd.Function):
         of_mean, of_spread = gradients[0].chunk(2, dim=1)
         of_mean, of_spread = of_mean * pooling.norm.gain, of_spread * pooling.deviation(spread)[1]
         scores = torch.empty_like(rectified)
-        for b, (full, weight) in enumerate(zip(rectified, weights, strict=True)):
-            away = full - mean[b]
+        for b, (row, weight) in enumerate(zip(rectified, weights, strict=True)):
+            away = row.to(own.dtype, copy=True).sub_(mean[b])
             scores[b] = (away * of_spread[b]).add_(of_mean[b]).mul_(away).sub_(spread[b] * of_spread[b]).mul_(weight)
         inner = pooling.scores.backward(scores).to(own.dtype)
         inner = inner.mul_((1 - bent.to(own.dtype).square_()).mul_(pooling.hidden_norm.gain)).mul_(hidden > 0)
@@ -344,10 +345,11 @@ class _PoolingStep(torch.autograd.Function):
         steep = 2 * own_deviation * pooling.deviation(variance)[1]
         level = own_mean * pooling.norm.gain - steep * own
         found = pooling.of_frames.backward(inner.to(pooling.dtype))
-        for b, (full, weight) in enumerate(zip(rectified, weights, strict=True)):
-            direct = (full * steep[b]).add_(level[b])
-            direct = direct.div_(len(full)) if mask is None else direct.mul_(mask[b] / mask[b].sum())
+        for b, (row, weight) in enumerate(zip(rectified, weights, strict=True)):
+            full = row.to(own.dtype, copy=True)
             attended = (full - mean[b]).mul_(2 * of_spread[b]).add_(of_mean[b]).mul_(weight)
+            direct = full.mul_(steep[b]).add_(level[b])
+            direct = direct.div_(len(full)) if mask is None else direct.mul_(mask[b] / mask[b].sum())
             found[b] = attended.add_(direct).add_(found[b])
         inside = pooling.aggregate.backward(_rectified_back(found, rectified))
         return (None, None, *(part.to(own.dtype) for part in inside.chunk(ctx.stages, dim=2)))
