@@ -29,10 +29,10 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.attribution_models import (
+    cache_bandwidth,
     correlation,
-    memory_bandwidth,
     network,
-    roofline,
+    profile,
     timed,
     waveforms,
 )
@@ -40,10 +40,10 @@ from imlkd.attribution.gradients import TeacherFunction, has_compiler, matrix_ra
 from imlkd.attribution.integrated_gradients import IntegratedGradients, Utterance
 from imlkd.attribution.integration_config import IntegrationConfig
 from imlkd.attribution.quantities import TargetCosine
-from imlkd.models.size import count_macs
 from imlkd.models.speaker_model import SpeakerModel
 
-ENGINE = IntegrationConfig(precision="bfloat16", nodes=4, rows=16)
+ENGINE = IntegrationConfig(precision="bfloat16", rule="gauss-legendre", nodes=10, rows=16)  # completes at once here
+ROUGH = IntegrationConfig(precision="bfloat16", nodes=8, rows=16)  # the recurrent GE2E
 TOLERANCE = ENGINE.tolerance
 NODES = (2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 24, 32, 50)
 INTERNAL_BATCHES = (2, 4, 8, 16)
@@ -141,23 +141,29 @@ def best_internal(contest: Contest, nodes: int, half: bool) -> int | None:
     return min(sizes, key=seconds)
 
 
-def interleaved(contenders: Mapping[str, Callable[[], object]], repetitions: int) -> dict[str, list[float]]:
-    """Seconds of each, in turns."""
+def interleaved(
+    contenders: Mapping[str, Callable[[], object]], repetitions: int
+) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """Seconds of each, in turns, and the fewest of the processor's."""
     taken: dict[str, list[float]] = {name: [] for name in contenders}
+    busy: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(repetitions):
         for name, work in contenders.items():
+            started = time.process_time()
             taken[name].append(timed(work))
-    return taken
+            busy[name].append(time.process_time() - started)
+    return taken, {name: min(times) for name, times in busy.items()}
 
 
 def contest(name: str, channels: int, count: int, repetitions: int, exact: int, compiles: bool) -> dict[str, float]:
     """Quality and speed on one network; keys without the network's name."""
     given = Contest(name, channels, count)
     reference = given.reference(exact)
-    engines = {"engine": IntegratedGradients(given.model, ENGINE)}
-    engines["engine_fp32"] = IntegratedGradients(given.model, replace(ENGINE, precision="float32"))
+    config = ROUGH if name == "ge2e" else ENGINE
+    engines = {"engine": IntegratedGradients(given.model, config)}
+    engines["engine_fp32"] = IntegratedGradients(given.model, replace(config, precision="float32"))
     if compiles:
-        engines["engine_compiled"] = IntegratedGradients(given.model, replace(ENGINE, compile=True))
+        engines["engine_compiled"] = IntegratedGradients(given.model, replace(config, compile=True))
     found = {key: given.engine(engine) for key, engine in engines.items()}
     wanted = quality(found["engine"], reference)
     steps, half_steps = fewest(given, reference, wanted, False), fewest(given, reference, wanted, True)
@@ -172,18 +178,21 @@ def contest(name: str, channels: int, count: int, repetitions: int, exact: int, 
         "loop_bf16": lambda: given.loop(loops, True),
     }
     maps = {key: found[key] if key in found else one() for key, one in work.items()}
-    taken = interleaved(work, repetitions)
+    taken, busy = interleaved(work, repetitions)
     result: dict[str, float] = {"captum_equal_internal_batch": internal or steps}
     print(f"\n{name}, {count} utterances of 2 s")
-    print(f"{'':20}{'correlation':>12}{'error':>8}{'nodes':>7}{'s/utt':>9}   spread")
+    print(f"{'':20}{'correlation':>12}{'error':>8}{'nodes':>7}{'s/utt':>9}{'cpu s/utt':>11}   spread")
     for key, times in taken.items():
         one = maps[key]
         like, error = quality(one, reference)
         seconds, low, high = (f(times) / count for f in (median, min, max))
-        print(f"{key:20}{like:12.5f}{error:8.1%}{one.nodes:7.1f}{seconds:9.4f}   {low:.4f} to {high:.4f}", flush=True)
+        print(f"{key:20}{like:12.5f}{error:8.1%}{one.nodes:7.1f}{seconds:9.4f}{busy[key] / count:11.4f}"
+              f"   {low:.4f} to {high:.4f}", flush=True)  # fmt: skip
         result |= {f"{key}_correlation": like, f"{key}_error": error}
-        result |= {f"{key}_nodes": one.nodes, f"{key}_seconds": seconds}
+        result |= {f"{key}_nodes": one.nodes, f"{key}_seconds": seconds, f"{key}_cpu_seconds": busy[key] / count}
     best = median(taken["engine"])
+    for other in ("default", "equal"):
+        result[f"cpu_speedup_vs_captum_{other}"] = busy[f"captum_{other}"] / busy["engine"]
     result["speedup_vs_captum_default"] = median(taken["captum_default"]) / best
     result["speedup_vs_captum_equal_quality"] = median(taken["captum_equal"]) / best
     result["speedup_vs_captum_equal_quality_bf16"] = median(taken["captum_equal_bf16"]) / best
@@ -191,25 +200,44 @@ def contest(name: str, channels: int, count: int, repetitions: int, exact: int, 
 
 
 def share(channels: int, result: dict[str, float], rates: dict[str, float]) -> float:
-    """Useful multiply-adds a second of the engine (forward, and backward to the input) over the faster matrix rate."""
-    macs = 2 * count_macs(network("ecapa", channels, waveforms(8)), 2.0) * result["engine_nodes"]
+    """Multiply-adds of the products that the engine's gradients need, a second, over the faster matrix rate."""
+    given = Contest("ecapa", channels, 8)
+    steps = profile(IntegratedGradients(given.model, ENGINE).function, torch.stack(given.features), True, 1)
+    macs = sum(step.macs for step in steps) / 8 * result["engine_nodes"]
     return macs / result["engine_seconds"] / max(rates.values())
 
 
-def show_roofline(channels: int, rates: dict[str, float]) -> dict[str, float]:
-    """Where the time of one gradient of a batch goes, layer by layer."""
+def show_roofline(channels: int) -> dict[str, float]:
+    """Where the time of one gradient goes, product by product, beside what this machine allows; one thread."""
     given = Contest("ecapa", channels, 8)
     function = IntegratedGradients(given.model, ENGINE).function
-    bandwidth = memory_bandwidth()
-    layers, whole = roofline(function, torch.stack(given.features), True, rates["bf16"], bandwidth)
-    print(f"\none gradient of 8 x 2 s in bf16: {1e3 * whole:.0f} ms; memory {bandwidth / 1e9:.1f} GB/s\n"
-          f"{'layer':32}{'times':>6}{'GMAC':>8}{'alone ms':>10}{'bound ms':>10}{'share':>8}")  # fmt: skip
-    for layer in sorted(layers, key=lambda one: -one.seconds):
-        print(f"{layer.name:32}{layer.count:6}{layer.macs / 1e9:8.2f}{1e3 * layer.seconds:10.1f}"
-              f"{1e3 * layer.bound:10.1f}{layer.seconds / whole:8.0%}")  # fmt: skip
-    products, bound = sum(one.seconds for one in layers), sum(one.bound for one in layers)
-    print(f"{'elementwise, statistics, casts':46}{1e3 * (whole - products):10.1f}{'':10}{1 - products / whole:8.0%}")
-    return {"roofline_whole_ms": 1e3 * whole, "roofline_products_ms": 1e3 * products, "roofline_bound_ms": 1e3 * bound}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    rate, bandwidth = matrix_rate(torch.bfloat16, clock=time.thread_time), cache_bandwidth()
+    torch.set_num_threads(threads)
+    steps = profile(function, torch.stack(given.features), True)
+    whole = sum(step.seconds for step in steps)
+    print(f"\none gradient of 2 s in bf16, batches of 8, one thread: {1e3 * whole / 8:.1f} ms; matrix rate"
+          f" {2 * rate / 1e9:.0f} GFLOP/s, copies in cache {bandwidth / 1e9:.1f} GB/s\n"
+          f"{'operation':42}{'times':>6}{'MMAC':>8}{'ms':>8}{'bound ms':>10}{'share':>7}")  # fmt: skip
+    for step in sorted(steps, key=lambda one: (not one.product, -one.seconds)):
+        if step.seconds > 0.005 * whole:
+            bound = 1e3 * step.bound(rate, bandwidth) / 8
+            print(f"{f'{step.name} {step.product}':42}{step.count:6}{step.macs / 8e6:8.1f}"
+                  f"{1e3 * step.seconds / 8:8.2f}{bound:10.2f}{step.seconds / whole:7.0%}")  # fmt: skip
+    products = sum(step.seconds for step in steps if step.product)
+    ideal = sum(step.macs for step in steps) / rate
+    bound = sum(step.bound(rate, bandwidth) for step in steps)
+    rest = whole - products
+    print(f"{'elementwise, statistics, casts':56}{1e3 * rest / 8:8.2f}{'':10}{rest / whole:7.0%}\n"
+          f"{'limit: all products at the matrix rate':56}{1e3 * ideal / 8:8.2f}\n"
+          f"{'limit: each step at the rate or the bandwidth':56}{1e3 * bound / 8:8.2f}", flush=True)  # fmt: skip
+    return {
+        "roofline_gradient_cpu_ms": 1e3 * whole / 8,
+        "roofline_products_cpu_ms": 1e3 * products / 8,
+        "roofline_products_limit_ms": 1e3 * ideal / 8,
+        "roofline_limit_ms": 1e3 * bound / 8,
+    }
 
 
 def show_layers(channels: int) -> dict[str, float]:
@@ -239,10 +267,10 @@ def peak_mb(count: int, channels: int) -> float:
 
 
 def explain_stream(count: int, channels: int) -> float:
-    """What the process of :func:`peak_mb` does: two intervals a map, each utterance made when it is read."""
+    """What the process of :func:`peak_mb` does: one gradient a map, each utterance made when it is read."""
     voices = waveforms(8)
     model = network("ecapa", channels, voices)
-    engine = IntegratedGradients(model, replace(ENGINE, nodes=2, max_nodes=2, memory="1G"))
+    engine = IntegratedGradients(model, replace(ENGINE, nodes=1, max_nodes=1, memory="1G"))
     stream = (Utterance(str(i), model.frontend(voices[i % 8][i // 8 % 2]), i % 8) for i in range(count))
     for _ in engine.explain(stream):
         pass
@@ -275,7 +303,7 @@ def main() -> None:
     found |= result | {"matrix_rate_share": share(options.channels, result, rates)}
     parts = options.parts.split(",")
     if "roofline" in parts:
-        found |= show_layers(options.channels) | show_roofline(options.channels, rates)
+        found |= show_layers(options.channels) | show_roofline(options.channels)
     for name, channels in (("tdnn", max(8, options.channels * 5 // 8)), ("ge2e", 0)):
         if name in parts:
             rows = contest(name, channels, min(count, 4), repetitions, max(8, options.nodes // 4), False)

@@ -1,4 +1,4 @@
-"""What benchmarks/attribution.py measures on: networks with drawn weights, utterances of 2 s, a roofline of layers."""
+"""What benchmarks/attribution.py measures on: networks with drawn weights, utterances of 2 s, a gradient's profile."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from imlkd.attribution.gradients import TeacherFunction
 from imlkd.features.fbank import FbankConfig
@@ -70,69 +72,75 @@ def network(name: str, channels: int, voices: list[tuple[Tensor, Tensor]]) -> Sp
 
 
 @dataclass(frozen=True)
-class Layer:
-    """A kind of layer in one gradient: multiply-adds, bytes moved at least, seconds it takes alone, and at best."""
+class Step:
+    """A kind of operation in one gradient: multiply-adds, bytes of what it reads and writes, and seconds of one thread.
+
+    :param product: inputs -> outputs of a matrix product, or ``""``.
+    """
 
     name: str
+    product: str
     count: int
     macs: float
     bytes: float
     seconds: float
-    bound: float
+
+    def bound(self, rate: float, bandwidth: float) -> float:
+        """Seconds at least: its multiply-adds at the matrix rate, or its maps at the memory's bandwidth."""
+        return max(self.macs / rate, self.bytes / bandwidth)
 
 
-def roofline(
-    function: TeacherFunction, features: Tensor, half: bool, rate: float, bandwidth: float
-) -> tuple[list[Layer], float]:
-    """Layers with weights of one gradient (forward, and backward to the input), each timed alone; and the whole's time.
+class _Clock(TorchDispatchMode):
+    """Notes every operation that is carried out."""
 
-    A layer cannot be faster than its multiply-adds at the matrix rate, nor than its maps at the memory's bandwidth.
-    """
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, str, float, float, float]] = []
+
+    def __torch_dispatch__(
+        self, operation: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        started = time.thread_time()
+        made = operation(*args, **(kwargs or {}))
+        seconds = time.thread_time() - started
+        given = [one for one in args if isinstance(one, Tensor)]
+        results = [one for one in (made if isinstance(made, tuple) else (made,)) if isinstance(one, Tensor)]
+        name = str(operation).removeprefix("aten.").split(".")[0]
+        product, macs = _product(name, given, results)
+        writes = any(one.alias_info is None or one.alias_info.is_write for one in operation._schema.returns)
+        moved = float(sum(one.nbytes for one in [*given, *results])) if writes else 0.0  # nothing, for a view
+        self.seen.append((name, product, macs, moved, seconds))
+        return made
+
+
+def _product(name: str, given: list[Tensor], results: list[Tensor]) -> tuple[str, float]:
+    """What a matrix product takes and gives, and its multiply-adds."""
+    if name in ("mm", "addmm", "bmm"):
+        left, right = given[-2:]
+        return f"{left.shape[-1]} -> {right.shape[-1]}", float(left.numel() * right.shape[-1])
+    if name.startswith("convolution"):
+        weight, places = (given[2], given[0]) if "backward" in name else (given[1], results[0])
+        shape = f"{weight.shape[1]} -> {weight.shape[0]}, {weight.shape[2]} wide"
+        return shape, float(places.numel() // places.shape[1] * weight.numel())
+    return "", 0.0
+
+
+def profile(function: TeacherFunction, features: Tensor, half: bool, repetitions: int = 4) -> list[Step]:
+    """The steps of one gradient (forward, and backward to the input), each at its lowest time, on one thread."""
     lengths, targets = torch.full((len(features),), features.shape[1]), torch.zeros(len(features), dtype=torch.long)
-    whole = median(timed(lambda: function.gradient(features.clone(), lengths, targets, half)) for _ in range(3))
-    seen: list[tuple[nn.Module, Tensor, Tensor]] = []
-    wanted = [m for m in function.model.modules() if isinstance(m, nn.Conv1d | nn.Linear | nn.LSTM)]
-    handles = [
-        m.register_forward_hook(lambda m, i, o: seen.append((m, i[0].detach(), o[0] if isinstance(o, tuple) else o)))
-        for m in wanted
-    ]
-    function.values(features, lengths, targets)
-    for handle in handles:
-        handle.remove()
-    kinds: dict[str, list[tuple[float, float, float]]] = {}
-    size = 2 if half else 4
-    for module, given, made in seen:
-        weights = sum(p.numel() for p in module.parameters() if p.ndim > 1)
-        places = made.numel() // made.shape[1] if isinstance(module, nn.Conv1d) else made.numel() // made.shape[-1]
-        moved = 2.0 * size * (given.numel() + made.numel() + weights)
-        taken = _alone(module, given, half and not isinstance(module, nn.Linear))
-        kinds.setdefault(_kind(module), []).append((2.0 * weights * places, moved, taken))
-    layers = []
-    for kind, found in kinds.items():
-        macs, moved, taken = (sum(column) for column in zip(*found, strict=True))
-        bound = sum(max(one / rate, other / bandwidth) for one, other, _ in found)
-        layers.append(Layer(kind, len(found), macs, moved, taken, bound))
-    return layers, whole
-
-
-def _kind(module: nn.Module) -> str:
-    if isinstance(module, nn.Conv1d):
-        return f"conv {module.in_channels}->{module.out_channels}, {module.kernel_size[0]} wide"
-    if isinstance(module, nn.Linear):
-        return f"linear {module.in_features}->{module.out_features}"
-    assert isinstance(module, nn.LSTM)
-    return f"LSTM {module.input_size}->{module.hidden_size}"
-
-
-def _alone(module: nn.Module, given: Tensor, half: bool) -> float:
-    def once() -> None:
-        leaf = given.clone().requires_grad_()
-        with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            made = module(leaf)
-        made = made[0] if isinstance(made, tuple) else made
-        torch.autograd.grad(made.sum(), leaf)
-
-    return median(timed(once) for _ in range(3))
+    threads, runs = torch.get_num_threads(), []
+    torch.set_num_threads(1)
+    function.gradient(features.clone(), lengths, targets, half)  # what is made once is made
+    for _ in range(repetitions):
+        with torch.autograd.set_multithreading_enabled(False), _Clock() as clock:
+            function.gradient(features.clone(), lengths, targets, half)
+        runs.append(clock.seen)
+    torch.set_num_threads(threads)
+    kinds: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
+    for times in zip(*runs, strict=True):
+        name, product, macs, moved, _ = times[0]
+        kinds.setdefault((name, product), []).append((macs, moved, min(one[4] for one in times)))
+    return [Step(*kind, len(found), *map(sum, zip(*found, strict=True))) for kind, found in kinds.items()]
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -142,11 +150,15 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def memory_bandwidth(megabytes: int = 64) -> float:
-    """Bytes a second that a copy reads and writes."""
-    source = torch.ones(megabytes * 2**20 // 4)
-    target = torch.empty_like(source)
-    return 2 * source.numel() * 4 / median(timed(lambda: target.copy_(source)) for _ in range(7))
+def cache_bandwidth(megabytes: float = 1.0, repetitions: int = 99) -> float:
+    """Bytes a second that a copy of the size of a row's map reads and writes, on one thread."""
+    source = torch.ones(int(megabytes * 2**18))
+    target, taken = torch.empty_like(source), []
+    for _ in range(repetitions):
+        started = time.thread_time()
+        target.copy_(source)
+        taken.append(time.thread_time() - started)
+    return 2 * source.nbytes / median(taken)
 
 
 def correlation(one: Tensor, other: Tensor) -> float:

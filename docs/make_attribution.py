@@ -17,7 +17,7 @@ from typing import Any
 from imlkd.reporting.table import markdown_table
 
 PAGE = Path(__file__).parent / "attribution.md"
-TABLE = re.compile(r"(<!-- (areas|maps) of (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+TABLE = re.compile(r"(<!-- (areas|maps|accuracy) of (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 TITLES = {"top1": "top 1, %", "cosine": "cosine x 100", "target_cosine": "target cosine x 100", "eer": "EER, %"}
 JUDGED = [(mode, rival) for mode in ("insertion", "deletion") for rival in ("random", "energy")]
 
@@ -31,8 +31,9 @@ def areas(found: dict[str, Any]) -> str:
                 if measure in one[mode]:
                     result = one[mode][measure]
                     first, *others = result["areas"]
-                    header = ["s", "", "measure", first, *others, *(f"minus {other}" for other in others)]
-                    gaps = [gap_of(result["gaps"][first][other]) for other in others]
+                    rivals = [other for other in others if other in result["gaps"][first]]
+                    header = ["s", "", "measure", first, *others, *(f"minus {rival}" for rival in rivals)]
+                    gaps = [gap_of(result["gaps"][first][rival]) for rival in rivals]
                     rows.append([seconds, mode, title, *(f"{100 * a:.1f}" for a in result["areas"].values()), *gaps])
     return markdown_table(header, rows)
 
@@ -56,6 +57,25 @@ def map_rows(found: dict[str, Any], first: str) -> Iterator[list[str]]:
                    f"{agreement[first]:.2f}", f"{agreement['energy']:.2f}", *gaps]
 
 
+def accuracy(found: dict[str, Any]) -> str:
+    """A row a duration and map: areas of the top-1 accuracy, and those minus the controls'."""
+    header, rows = ["s", "map"], []
+    for mode in ("insertion", "deletion"):
+        header += [f"{mode}: top 1, %", "minus energy", "minus random"]
+    for seconds, one in found["durations"].items():
+        for name in one["completeness"]:
+            cells = [seconds, short(name)]
+            for mode in ("insertion", "deletion"):
+                result = one[mode]["top1"]
+                gaps = [gap_of(result["gaps"][name][rival]) for rival in ("energy", "random")]
+                cells += [f"{100 * result['areas'][name]:.1f}", *gaps]
+            rows.append(cells)
+    return markdown_table(header, rows)
+
+
+KINDS = {"areas": areas, "maps": maps, "accuracy": accuracy}
+
+
 def short(name: str) -> str:
     """Without whose map it is."""
     return name.split(":", 1)[-1]
@@ -76,7 +96,7 @@ def filled(page: str, folder: Path) -> str:
         if not path.is_file():
             return match[0]
         found = json.loads(path.read_text(encoding="utf-8"))
-        return f"{match[1]}{(areas if match[2] == 'areas' else maps)(found)}\n{match[4]}"
+        return f"{match[1]}{KINDS[match[2]](found)}\n{match[4]}"
 
     return TABLE.sub(table, page)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from imlkd.attribution.memory import parse_memory
 from imlkd.attribution.paths import PATHS
-from imlkd.attribution.rules import RULES
+from imlkd.attribution.rules import PATTERSON, PATTERSON_SIZES, RULES
 from imlkd.config import bounded, chosen
 from imlkd.errors import UserError
 
@@ -40,5 +40,7 @@ class IntegrationConfig:
             raise UserError(f"nodes {self.nodes} exceed max_nodes {self.max_nodes}: raise max_nodes")
         if self.rule == "clenshaw-curtis" and self.nodes % 2:
             raise UserError(f"nodes {self.nodes}: the rule {self.rule} needs an even number")
+        if self.rule == PATTERSON and self.nodes not in PATTERSON_SIZES:
+            raise UserError(f"nodes {self.nodes}: the rule {self.rule} has {', '.join(map(str, PATTERSON_SIZES))}")
         if self.memory:
             parse_memory(self.memory)

@@ -10,14 +10,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from numpy.polynomial import legendre
 
 from imlkd.errors import UserError
 
 Floats = npt.NDArray[np.float64]
 ADAPTIVE = "adaptive"  # pieces of the trapezoid rule, halved where the path is rough: integrals.Subdivision
-FIXED = ("clenshaw-curtis", "trapezoid", "gauss-legendre", "midpoint")
+PATTERSON = "gauss-patterson"
+FIXED = ("clenshaw-curtis", "trapezoid", "gauss-legendre", "midpoint", PATTERSON)
 RULES = (ADAPTIVE, *FIXED)
-NESTED = ("clenshaw-curtis", "trapezoid")
+NESTED = ("clenshaw-curtis", "trapezoid", PATTERSON)
+PATTERSON_SIZES = (1, 3, 7, 15, 31, 63)
 
 
 @dataclass(frozen=True)
@@ -52,10 +55,12 @@ def nodes_and_weights(rule: str, nodes: int, power: float = 1.0) -> tuple[Floats
         around = np.concatenate([places[:1], places, places[-1:]])
         return places, (around[2:] - around[:-2]) / 2
     if rule == "gauss-legendre":
-        places, weights = np.polynomial.legendre.leggauss(nodes)
+        places, weights = legendre.leggauss(nodes)
         places, weights = (places + 1) / 2, weights / 2
     elif rule == "clenshaw-curtis":
         places, weights = clenshaw_curtis(nodes)
+    elif rule == PATTERSON:
+        places, weights = gauss_patterson(nodes)
     else:
         raise UserError(f"rule {rule!r}: expected one of {', '.join(RULES)}")
     weights = weights * power * places ** (power - 1)
@@ -81,11 +86,39 @@ def clenshaw_curtis(intervals: int) -> tuple[Floats, Floats]:
     return np.sin(np.pi * order / (2 * intervals)) ** 2, weights / 2.0
 
 
+def gauss_patterson(nodes: int) -> tuple[Floats, Floats]:
+    """Places and weights on [0, 1] of 1, 3, 7, 15, 31 or 63 nodes, each rule with the places of the one before.
+
+    Gauss's rule of 3 nodes, extended as far as it will go: the n + 1 new places of n are the roots of the polynomial E
+    with ``integral of E G P_k = 0`` for k <= n, where G vanishes on the old ones (Patterson, "The optimum addition of
+    points to quadrature formulae", Mathematics of Computation 22, 1968). Exact to degree (3n + 1) / 2 from 3 nodes on.
+    """
+    if nodes not in PATTERSON_SIZES:
+        raise UserError(f"nodes {nodes}: {PATTERSON} has {', '.join(map(str, PATTERSON_SIZES))} of them")
+    places: Floats = legendre.leggauss(min(nodes, 3))[0]
+    while len(places) < nodes:
+        places = np.sort(np.concatenate([places, _added(places)]))
+    moments = np.zeros(nodes)
+    moments[0] = 1.0  # over [-1, 1], halved
+    return (places + 1) / 2, np.asarray(np.linalg.solve(legendre.legvander(places, nodes - 1).T, moments), np.float64)
+
+
+def _added(places: Floats) -> Floats:
+    """The places on [-1, 1] that extend a rule of these."""
+    count = len(places)
+    at, weights = legendre.leggauss(2 * count + 2)
+    vanishing = np.prod(2 * (at[:, None] - places), axis=1)  # scaled, so that products of many stay in range
+    polynomials = legendre.legvander(at, count + 1)
+    products = polynomials[:, : count + 1].T @ ((weights * vanishing)[:, None] * polynomials)
+    coefficients = np.append(np.linalg.solve(products[:, :-1], -products[:, -1]), 1.0)
+    return np.sort(legendre.legroots(coefficients).real)
+
+
 def ladder(rule: str, first: int, cap: int, power: float = 1.0) -> Ladder:
     """Rules of ``first``, twice, four times ... as many nodes, up to ``cap``; a nested rule lists each place once."""
-    sizes = [first]
-    while sizes[-1] * 2 <= cap:
-        sizes.append(sizes[-1] * 2)
+    sizes, extra = [first], int(rule == PATTERSON)
+    while sizes[-1] * 2 + extra <= cap:
+        sizes.append(sizes[-1] * 2 + extra)
     parts = [nodes_and_weights(rule, size, power) for size in sizes]
     alphas: list[float] = []
     stops, columns = [], []

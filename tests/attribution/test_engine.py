@@ -228,6 +228,7 @@ def test_what_cannot_be_explained_is_named(change: dict[str, object], said: str)
         ({"tolerance": 0.0}, "tolerance 0: no sum is exact"),
         ({"nodes": 8, "max_nodes": 4}, "nodes 8 exceed max_nodes 4"),
         ({"nodes": 7, "rule": "clenshaw-curtis"}, "nodes 7: the rule clenshaw-curtis needs an even number"),
+        ({"nodes": 8, "rule": "gauss-patterson"}, "nodes 8: the rule gauss-patterson has 1, 3, 7, 15, 31, 63"),
         ({"memory": "much"}, "memory 'much': expected a size such as 500M or 2G"),
         ({"path": "curved"}, "path 'curved': expected one of"),
     ],

@@ -6,14 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate
 
-from imlkd.attribution.rules import FIXED, clenshaw_curtis, ladder, nodes_and_weights
+from imlkd.attribution.rules import FIXED, PATTERSON, clenshaw_curtis, gauss_patterson, ladder, nodes_and_weights
 from imlkd.errors import UserError
 
 
 @pytest.mark.parametrize("rule", FIXED)
 @given(exponent=st.integers(1, 5), power=st.sampled_from([1.0, 2.0, 4.0]))
 def test_weights_sum_to_one_and_nodes_lie_inside(rule: str, exponent: int, power: float) -> None:
-    nodes = 2**exponent
+    nodes = 2**exponent - (rule == PATTERSON)
     alphas, weights = nodes_and_weights(rule, nodes, power)
     assert (alphas >= 0).all() and (alphas <= 1).all() and (np.diff(alphas) > 0).all()
     if power <= nodes + 1:
@@ -26,6 +26,25 @@ def test_clenshaw_curtis_integrates_polynomials(nodes: int) -> None:
     places, weights = clenshaw_curtis(nodes)
     for degree in range(nodes + 2):  # one more by symmetry
         assert (weights * places**degree).sum() == pytest.approx(1 / (degree + 1), abs=1e-13)
+
+
+@pytest.mark.parametrize("nodes", [3, 7, 15, 31, 63])
+def test_gauss_patterson_integrates_polynomials(nodes: int) -> None:
+    places, weights = gauss_patterson(nodes)
+    assert (weights > 0).all()
+    for degree in range((3 * nodes + 1) // 2 + 1):
+        assert (weights * places**degree).sum() == pytest.approx(1 / (degree + 1), abs=1e-13)
+
+
+def test_gauss_patterson_extends_gauss_and_is_kronrods_at_seven() -> None:
+    """Kronrod's places of 7, on [-1, 1], as Laurie tabulates them (Mathematics of Computation 66, 1997)."""
+    kronrod = np.array([0.0, 0.4342437493468026, 0.7745966692414834, 0.9604912687080203])
+    np.testing.assert_allclose(2 * gauss_patterson(7)[0][3:] - 1, kronrod, atol=1e-14)
+    climbed = ladder(PATTERSON, 3, 64)
+    assert climbed.stops == [3, 7, 15, 31, 63] and len(np.unique(climbed.alphas.round(12))) == 63
+    for level, nodes in enumerate(climbed.stops):
+        np.testing.assert_allclose(np.sort(climbed.alphas[:nodes]), gauss_patterson(nodes)[0], atol=1e-12)
+        assert not climbed.weights[level, nodes:].any()
 
 
 def test_against_scipy_on_a_steep_integrand() -> None:
@@ -68,3 +87,5 @@ def test_refusals() -> None:
         nodes_and_weights("simpson", 4)
     with pytest.raises(UserError, match="nodes 5: clenshaw-curtis needs an even number"):
         nodes_and_weights("clenshaw-curtis", 5)
+    with pytest.raises(UserError, match="nodes 8: gauss-patterson has 1, 3, 7, 15, 31, 63"):
+        gauss_patterson(8)

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.attribution_models import correlation, network, waveforms
+from benchmarks.attribution_models import correlation, network, profile, waveforms
 from benchmarks.paths import Profile, row
+from imlkd.attribution.gradients import TeacherFunction
+from imlkd.attribution.quantities import TargetCosine
+from imlkd.models.size import count_macs
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,6 +44,23 @@ def test_networks_know_their_voices() -> None:
 def test_correlation_is_numpys() -> None:
     one, other = torch.randn(2, 50, generator=torch.Generator().manual_seed(0))
     assert correlation(one, other) == pytest.approx(np.corrcoef(one, other)[0, 1])
+
+
+@pytest.mark.parametrize(("name", "half"), [("tdnn", False), ("ecapa", False), ("ecapa", True)])
+def test_a_profile_holds_every_product_of_a_gradient(name: str, half: bool) -> None:
+    """As many multiply-adds as the network has, forward and backward; views move nothing."""
+    voices = waveforms(2)
+    model = network(name, 64, voices)
+    features = torch.stack([model.frontend(first) for first, _ in voices])
+    steps = profile(TeacherFunction(model, TargetCosine()), features, half, repetitions=2)
+    expected = count_macs(model, 2.0)
+    if name == "ecapa":  # the attention multiplies the statistics once, not once a frame
+        expected -= 2 * 3 * 64 * 128 * features.shape[1]
+    assert sum(step.macs for step in steps) == pytest.approx(2 * 2 * expected, rel=0.02)
+    assert all(step.seconds > 0 for step in steps if step.product)
+    moved = {step.name: step.bytes for step in steps}
+    assert moved["transpose"] == moved["t"] == 0 and moved["threshold_backward"] > 0
+    assert max(step.bound(1e9, 1e9) for step in steps) >= max(step.macs for step in steps) / 1e9
 
 
 @pytest.mark.parametrize("warp", [1.0, 4.0])
