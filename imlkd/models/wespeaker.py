@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor
 
 from imlkd.errors import UserError
 from imlkd.features.teacher_fbanks import SnippedFbankConfig
-from imlkd.files import os_errors
+from imlkd.files import os_errors, parse_yaml
 from imlkd.models.campplus import CampPlus, CampPlusConfig
 from imlkd.models.ecapa import Ecapa, EcapaConfig
 from imlkd.models.fbank_model import FbankModel
@@ -97,8 +96,8 @@ def _described(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: no such file: give a folder of wespeaker, which holds {CONFIG} and {WEIGHTS}")
     try:
         with os_errors(path):
-            described = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
+            described = parse_yaml(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise UserError(f"{path}: not YAML of plain values") from error
     if not isinstance(described, dict):
         raise UserError(f"{path}: not a configuration of wespeaker: it names no model")
