@@ -136,7 +136,7 @@ def _mapping(cls: type[Any], root: yaml.Node | None, path: Path) -> dict[str, An
             continue
         try:
             loaded = SafeConstructor().construct_document(value_node)
-        except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:  # a tag of a stranger's class, a date that is none
+        except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:  # a stranger's class, no date
             raise UserError(f"{where}: {key}: not a plain value") from error
         values[key] = _checked(cls, key, loaded, where)
     return {name: inner() for name, inner in variants.items()} | values

@@ -109,7 +109,9 @@ def _base_folder(data: DataDir) -> tuple[Path, str]:
         only_pipes = all(value.endswith("|") for value in data.wav.values())
         return here, "none: all are pipes" if only_pipes else "absolute"
     parent = "where the manifest lies" if data.is_manifest else "the data directory's parent"
-    found_here, found_beside = (sum(os.path.isfile(folder / value) for _, value in relative) for folder in (here, beside))
+    found_here, found_beside = (
+        sum(os.path.isfile(folder / value) for _, value in relative) for folder in (here, beside)
+    )
     if not found_here and not found_beside:
         recording, value = relative[0]
         raise UserError(

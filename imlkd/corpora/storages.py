@@ -25,7 +25,7 @@ def refuse_unsafe(features: Any, where: str) -> None:
     """
     kind = getattr(features, "storage_type", None)
     if not isinstance(kind, str) or kind not in SAFE:
-        raise UserError(f"{where}: features in a storage {kind!r}, which is not read: use one of {', '.join(sorted(SAFE))}")
+        raise UserError(f"{where}: features in storage {kind!r}, which is not read: use {', '.join(sorted(SAFE))}")
     if not kind.startswith("memory_"):
         refuse_leaving(f"{features.storage_path}", where)
         refuse_leaving(f"{features.storage_key}", where)

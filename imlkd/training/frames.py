@@ -166,7 +166,7 @@ def _features_of(cut: Any, path: Path) -> Any:
     try:
         return cut.load_features()
     except Exception as error:  # Lhotse raises whatever its storages meet
-        raise UserError(f"{path}: cut {cut.id}: its features can't be read ({_reason(error)}): make them anew") from error
+        raise UserError(f"{path}: cut {cut.id}: features can't be read ({_reason(error)}): make them anew") from error
 
 
 def _reason(error: Exception) -> str:

@@ -26,13 +26,12 @@ WHY = {
 
 
 class Sandbox:
-    """A worker for one kind, started when it is needed and again when a case has ended it."""
+    """A worker, started when it is needed and again when a case has ended it."""
 
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
+    def __init__(self) -> None:
         self._home = tempfile.TemporaryDirectory(prefix="imlkd-fuzz-home-")
-        with tempfile.TemporaryDirectory() as folder:
-            self.whole = whole_files(kind, Path(folder))
+        self._whole: dict[str, Files] = {}
+        self._warm: set[str] = set()
         self._process: subprocess.Popen[bytes] | None = None
         self._cases = 0
 
@@ -45,9 +44,16 @@ class Sandbox:
         self._stop()
         self._home.cleanup()
 
-    def finding(self, files: Files) -> str:
+    def whole(self, kind: str) -> Files:
+        """The undamaged files of a kind."""
+        if kind not in self._whole:
+            with tempfile.TemporaryDirectory() as folder:
+                self._whole[kind] = whole_files(kind, Path(folder))
+        return self._whole[kind]
+
+    def finding(self, kind: str, files: Files) -> str:
         """What is wrong with the way these files are read; nothing when they are read, or refused in one line."""
-        reply = self._asked(files)
+        reply = self._asked(kind, files)
         outcome, text = reply["outcome"], reply["text"]
         if outcome == "refused":
             return "" if text and "\n" not in text and len(text) < 1000 else f"refused, but not in one line: {text!r}"
@@ -55,36 +61,39 @@ class Sandbox:
             return f"{outcome}: {text}"
         return "" if reply["grown"] < MOST else f"took {reply['grown'] >> 10} MB"
 
-    def outcome(self, files: Files) -> str:
+    def outcome(self, kind: str, files: Files) -> str:
         """``read``, ``refused`` or a kind of failure."""
-        return str(self._asked(files)["outcome"])
+        return str(self._asked(kind, files)["outcome"])
 
-    def _asked(self, files: Files) -> dict[str, Any]:
+    def _asked(self, kind: str, files: Files) -> dict[str, Any]:
         if self._cases >= ENOUGH:
             self._stop()
         if self._process is None:
             self._start()
-        return self._reply(files)
+        if kind not in self._warm:
+            first = self._reply(kind, self.whole(kind), limited=False)
+            assert first["outcome"] == "read", first["text"]
+            self._warm.add(kind)
+        return self._reply(kind, files)
 
     def _start(self) -> None:
         environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"}
         environment |= {"TMPDIR": self._home.name}
         self._errors = open(Path(self._home.name) / "stderr", "w+b")  # noqa: SIM115  # closed by _stop
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.fuzz.worker", self.kind], cwd=self._home.name, env=environment,
+            [sys.executable, "-m", "tests.fuzz.worker"], cwd=self._home.name, env=environment,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
         )  # fmt: skip
         self._cases = 0
-        first = self._reply(self.whole)
-        assert first["outcome"] == "read", first["text"]
+        self._warm.clear()
 
-    def _reply(self, files: Files) -> dict[str, Any]:
+    def _reply(self, kind: str, files: Files, limited: bool = True) -> dict[str, Any]:
         process = self._process
         assert process is not None and process.stdin is not None and process.stdout is not None
         self._cases += 1
         line = b""
         try:
-            pickle.dump(files, process.stdin)
+            pickle.dump((kind, files, limited), process.stdin)
             process.stdin.flush()
             line = process.stdout.readline()
         except BrokenPipeError:

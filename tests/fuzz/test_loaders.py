@@ -2,6 +2,7 @@
 
 import functools
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,29 +17,35 @@ MANY = int(os.environ.get("FUZZ_CASES", 100_000)) // len(LOADERS) + 1
 each_kind = pytest.mark.parametrize("kind", LOADERS)
 
 
-def fuzz(kind: str, cases: int) -> None:
-    with Sandbox(kind) as sandbox:
-        names = [name for name in sandbox.whole if can_be_damaged(name)]
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox() as made:
+        yield made
 
-        @functools.lru_cache(maxsize=256)
-        def finding(name: str, content: bytes) -> str:
-            return sandbox.finding({**sandbox.whole, name: content})
 
-        @given(st.sampled_from(names), damages)
-        @settings(max_examples=cases, deadline=None, suppress_health_check=list(HealthCheck), database=None)
-        def try_damage(name: str, damage: Damage) -> None:
-            found = finding(name, damaged(sandbox.whole[name], damage))
-            assert not found, f"{kind}, {name}: {found}"
+def fuzz(sandbox: Sandbox, kind: str, cases: int) -> None:
+    whole = sandbox.whole(kind)
+    names = [name for name in whole if can_be_damaged(name)]
 
-        try_damage()
+    @functools.lru_cache(maxsize=256)  # a finding is looked at again and again while it is made smaller
+    def finding(name: str, content: bytes) -> str:
+        return sandbox.finding(kind, {**whole, name: content})
+
+    @given(st.sampled_from(names), damages)
+    @settings(max_examples=cases, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    def try_damage(name: str, damage: Damage) -> None:
+        found = finding(name, damaged(whole[name], damage))
+        assert not found, f"{kind}, {name}: {found}"
+
+    try_damage()
 
 
 @each_kind
-def test_damaged_files(kind: str) -> None:
-    fuzz(kind, FEW)
+def test_damaged_files(kind: str, sandbox: Sandbox) -> None:
+    fuzz(sandbox, kind, FEW)
 
 
 @pytest.mark.slow
 @each_kind
-def test_many_damaged_files(kind: str) -> None:
-    fuzz(kind, MANY)
+def test_many_damaged_files(kind: str, sandbox: Sandbox) -> None:
+    fuzz(sandbox, kind, MANY)
