@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Write the tables of docs/dependencies.md: `. ./path.sh && "$IMLKD_PYTHON" docs/make_dependencies.py [FOLDER...]`.
 
-Names come from the files of pins, reasons of what was chosen from here; for the rest it is looked up who asks for it, in
-this environment and in those below the FOLDERs (site-packages of .venv-docs, say).
+Names come from the files of pins, reasons of what was chosen from here; for the rest it is looked up who asks for it,
+in this environment and in those below the FOLDERs (site-packages of .venv-docs, say).
 """
 
 from __future__ import annotations
