@@ -17,7 +17,7 @@ PAGES = sorted(
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
-PROGRAM = r"\./run\.sh|(?:local|utils|egs|tests)/[\w/.-]+\.(?:sh|pl)|imlkd|pip install"
+PROGRAM = r"\./run\.sh|(?:local|utils|egs|tests|docs)/[\w/.-]+\.(?:sh|pl)|imlkd|pip install"
 STARTS = re.compile(rf"(?:\w+=\S* )*(?:bash )?({PROGRAM})(?: |$)")
 
 

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import pytest
 import soundfile
 
 from tests.conftest import RATE, toy_voice
@@ -10,6 +11,7 @@ from tests.docs.conftest import Follow
 from tests.docs.pages import run_by
 
 
+@pytest.mark.slow
 def test_the_corpus_page_works(checkout: Path, follow: Follow) -> None:
     speakers = [f"p{number:02d}" for number in range(8)]
     for place, speaker in enumerate(speakers):
@@ -26,6 +28,7 @@ def test_the_corpus_page_works(checkout: Path, follow: Follow) -> None:
     assert len((checkout / "my_trials").read_text().splitlines()) > 8
 
 
+@pytest.mark.slow
 def test_the_teacher_page_works(checkout: Path, finished_recipe: Path, follow: Follow) -> None:
     shutil.copytree(finished_recipe / "data", checkout / "data", dirs_exist_ok=True)
     follow(checkout, run_by(__file__, "docs/teacher.md"))

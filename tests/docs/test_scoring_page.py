@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from imlkd.kaldi_io import ArkWriter, write_table
 from tests.docs.conftest import Follow
@@ -52,6 +53,7 @@ def write_scores(folder: Path) -> None:
         (folder / "exp" / name).write_text(text)
 
 
+@pytest.mark.slow
 def test_the_page_works(tmp_path: Path, follow: Follow) -> None:
     for seed, (name, speakers) in enumerate([("train", 220), ("dev", 24), ("test", 24), ("new", 40)]):
         make_set(tmp_path, name, speakers, seed)

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from tests.docs.conftest import Follow
 from tests.docs.pages import run_by
 
 
+@pytest.mark.slow
 def test_the_pages_work(checkout: Path, finished_recipe: Path, follow: Follow) -> None:
     for name in ("data", "exp"):
         shutil.copytree(finished_recipe / name, checkout / name)

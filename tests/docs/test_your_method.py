@@ -3,12 +3,15 @@
 import shutil
 from pathlib import Path
 
+import pytest
+
 from tests.docs.conftest import Follow
 from tests.docs.pages import run_by
 
 PAGE = "docs/your-method.md"
 
 
+@pytest.mark.slow
 def test_the_page_works(checkout: Path, finished_recipe: Path, follow: Follow) -> None:
     for name in ("data", "exp"):
         shutil.copytree(finished_recipe / name, checkout / name)

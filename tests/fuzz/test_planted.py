@@ -1,6 +1,8 @@
 """An object that writes a file when it is unpickled, a command, a path that leads out: planted in whatever is read."""
 
+import gzip
 import io
+import itertools
 import json
 import pickle
 import struct
@@ -16,9 +18,9 @@ import torch
 from lhotse import Features, MonoCut
 
 from imlkd import load_model
-from imlkd.attribution.k2_lane import _receive
+from imlkd.attribution.segmentation.k2_lane import _receive
 from imlkd.config import load_config
-from imlkd.corpora.cuts import read_cuts, write_cuts
+from imlkd.corpora.cuts import from_cuts, read_cuts, write_cuts
 from imlkd.corpora.shar import export_shar
 from imlkd.corpora.shards import find_shards, unpack_shards
 from imlkd.corpora.storages import refuse_leaving
@@ -220,6 +222,31 @@ def test_lists_and_manifests_stay_below_their_folder(tmp_path: Path, toy_corpus:
     (tmp_path / "in/recordings.jsonl").write_text(line + "\n")
     with pytest.raises(UserError, match=r"recordings.jsonl:1: '../a.wav' leaves its folder"):
         Sounds(16000).add(tmp_path / "in/recordings.jsonl")
+    cut = read_cuts(toy_corpus.parent / "manifests/toy.jsonl.gz")[0]
+    cut.recording.sources[0].source = "../../a.wav"
+    with pytest.raises(UserError, match=r"cut s0-u0: '../../a.wav' leaves its folder: write the absolute path"):
+        from_cuts([cut], tmp_path / "in/cuts.jsonl.gz")
+
+
+def test_entries_that_double_each_other(tmp_path: Path) -> None:
+    """Ten lines of YAML that would be ten billion words, were they written out in the message."""
+    lines = ["a: &a [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"{b}: &{b} [{', '.join([f'*{a}'] * 10)}]" for a, b in itertools.pairwise("abcdefghij")]
+    (tmp_path / "student.yaml").write_text("\n".join(lines).replace("j: &j", "model: &j"))
+    with pytest.raises(UserError, match="unknown key a"):
+        load_config(StudentConfig, tmp_path / "student.yaml")
+    (tmp_path / "student.yaml").write_text("".join(f"{line}\n" for line in ["model:", *(f"  {x}" for x in lines)]))
+    with pytest.raises(UserError, match="model: expected a text, found"):
+        load_config(StudentConfig, tmp_path / "student.yaml")
+
+
+def test_a_line_without_end(tmp_path: Path) -> None:
+    """A few kilobytes that unpack to a line of a hundred million letters."""
+    with gzip.open(tmp_path / "cuts.jsonl.gz", "wb", compresslevel=1) as stream:
+        for _ in range(3):
+            stream.write(b" " * (1 << 25))
+    with pytest.raises(UserError, match="a line of more than 67108864 letters: no cut is so long"):
+        read_cuts(tmp_path / "cuts.jsonl.gz")
 
 
 @pytest.mark.parametrize(("path", "leaves"), [
