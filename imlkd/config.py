@@ -152,6 +152,8 @@ def _variants(cls: type[Any], root: yaml.MappingNode, path: Path) -> dict[str, t
             chosen = fields[by].default
             if by in given:
                 node, where = given[by]
+                if not isinstance(node, yaml.ScalarNode):
+                    raise UserError(f"{where}: {by}: expected a text, found a list or a section")
                 chosen = _checked(cls, by, node.value, where)
             found[name] = field.metadata["variants"][chosen]
     return found

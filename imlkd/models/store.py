@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import reprlib
 import warnings
 from dataclasses import asdict, make_dataclass
 from pathlib import Path
@@ -65,11 +66,12 @@ def build_model(folder: Path, description_name: str = DESCRIPTION) -> SpeakerMod
         raise UserError(f"{path}: not a model description: train or import the model again") from error
     if architecture == "ge2e":
         return Ge2e()
-    if architecture not in NETWORKS:
-        raise UserError(f"{path}: unknown architecture {architecture!r}: expected {', '.join(NETWORKS)} or ge2e")
+    if not isinstance(architecture, str) or architecture not in NETWORKS:
+        told = reprlib.repr(architecture)
+        raise UserError(f"{path}: unknown architecture {told}: expected {', '.join(NETWORKS)} or ge2e")
     frontend = description.get("frontend", USUAL)
-    if frontend not in FRONTENDS:
-        raise UserError(f"{path}: unknown frontend {frontend!r}: expected {', '.join(FRONTENDS)}")
+    if not isinstance(frontend, str) or frontend not in FRONTENDS:
+        raise UserError(f"{path}: unknown frontend {reprlib.repr(frontend)}: expected {', '.join(FRONTENDS)}")
     keys = [("architecture", str), ("network", CONFIGS[architecture]), ("fbank", FRONTENDS[frontend][0])]
     more = [("frontend", str, USUAL), ("sub_centres", int, 1)]
     whole: Any = load_config(make_dataclass("Description", [*keys, *more]), path)

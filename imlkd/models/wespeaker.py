@@ -8,6 +8,7 @@ which uses the same names for its tensors, Povey windows and samples in [-1, 1).
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,8 @@ def load_wespeaker(path: Path) -> FbankModel:
     :raises UserError: when a file is missing or damaged, or the network is another one.
     """
     described = _described(path / CONFIG)
-    name = str(described.get("model", ""))
+    told = described.get("model")
+    name = told if isinstance(told, str) else ""
     state = {key: value for key, value in read_state(path / WEIGHTS).items() if not key.startswith("projection.")}
     for prefix, build in NETWORKS.items():
         if name.startswith(prefix):
@@ -108,7 +110,7 @@ def _sample_rate(described: Mapping[str, Any], path: Path) -> int:
     arguments = described.get("dataset_args")
     rate = arguments.get("resample_rate", 16000) if isinstance(arguments, dict) else 16000
     if not isinstance(rate, int) or not 8000 <= rate <= 48000:
-        raise UserError(f"{path}: resample_rate: {rate!r} is no sample rate between 8000 and 48000")
+        raise UserError(f"{path}: resample_rate: {reprlib.repr(rate)} is no sample rate between 8000 and 48000")
     return rate
 
 

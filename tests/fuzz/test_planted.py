@@ -29,7 +29,7 @@ from imlkd.export.weights import load_safetensors
 from imlkd.features.sounds import Sounds
 from imlkd.kaldi_io import read_array, read_scp_arrays
 from imlkd.models.foreign import read_state
-from imlkd.models.store import load_tensors
+from imlkd.models.store import build_model, load_tensors
 from imlkd.training.checkpoint import CheckpointStore
 from imlkd.training.frames import lhotse_frames, shar_frames
 from imlkd.training.student import StudentConfig
@@ -233,11 +233,21 @@ def test_entries_that_double_each_other(tmp_path: Path) -> None:
     lines = ["a: &a [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"{b}: &{b} [{', '.join([f'*{a}'] * 10)}]" for a, b in itertools.pairwise("abcdefghij")]
     (tmp_path / "student.yaml").write_text("\n".join(lines).replace("j: &j", "model: &j"))
-    with pytest.raises(UserError, match="unknown key a"):
+    with pytest.raises(UserError, match="model: expected a text, found a list or a section"):
         load_config(StudentConfig, tmp_path / "student.yaml")
     (tmp_path / "student.yaml").write_text("".join(f"{line}\n" for line in ["model:", *(f"  {x}" for x in lines)]))
-    with pytest.raises(UserError, match="model: expected a text, found"):
+    with pytest.raises(UserError, match="model: expected a text, found a list or a section"):
         load_config(StudentConfig, tmp_path / "student.yaml")
+
+
+@pytest.mark.parametrize("key", ["architecture", "frontend", "network"])
+def test_entries_that_double_each_other_in_a_model(key: str, tmp_path: Path) -> None:
+    lines = ["a: &a [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"{b}: &{b} [{', '.join([f'*{a}'] * 10)}]" for a, b in itertools.pairwise("abcdefghij")]
+    text = "\n".join(lines).replace("j: &j", f"{key}: &j") + ("" if key == "architecture" else "\narchitecture: tdnn")
+    (tmp_path / "model.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"model\.yaml"):
+        build_model(tmp_path)
 
 
 def test_a_line_without_end(tmp_path: Path) -> None:
