@@ -151,6 +151,6 @@ def _of_manifest(path: Path) -> list[str]:
             (source,) = item.get("recording", item)["sources"]
             found.append(os.fspath(source["source"]))
             refuse_leaving(found[-1], f"{path}:{number}")
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path}:{number}: no recording or cut with one source: mend the line") from error
     return found

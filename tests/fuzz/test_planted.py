@@ -24,6 +24,7 @@ from imlkd.corpora.cuts import from_cuts, read_cuts, write_cuts
 from imlkd.corpora.shar import export_shar
 from imlkd.corpora.shards import find_shards, unpack_shards
 from imlkd.corpora.storages import refuse_leaving
+from imlkd.corpora.utterance_set import read_set
 from imlkd.errors import UserError
 from imlkd.export.weights import load_safetensors
 from imlkd.features.sounds import Sounds
@@ -276,3 +277,11 @@ def test_a_safetensors_header_that_names_more_than_there_is(tmp_path: Path) -> N
     (tmp_path / "x.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
     with pytest.raises(UserError):
         read_state(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize("line", ["NaN", "1e999", "-1", "null", '"x"', "[]", "[[]]", "{}", '{"sources": 1}', "[" * 9999])
+def test_a_line_of_a_manifest_that_is_no_object(line: str, tmp_path: Path) -> None:
+    (tmp_path / "cuts.jsonl").write_text(f"{line}\n")
+    for read in (Sounds(16000).add, read_cuts, read_set):
+        with pytest.raises(UserError, match=r"cuts\.jsonl:1: "):
+            read(tmp_path / "cuts.jsonl")
