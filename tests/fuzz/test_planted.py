@@ -279,7 +279,7 @@ def test_a_safetensors_header_that_names_more_than_there_is(tmp_path: Path) -> N
         read_state(tmp_path / "x.safetensors")
 
 
-@pytest.mark.parametrize("line", ["NaN", "1e999", "-1", "null", '"x"', "[]", "[[]]", "{}", '{"sources": 1}', "[" * 9999])
+@pytest.mark.parametrize("line", ["NaN", "1e999", "-1", "null", '"x"', "[]", "[[]]", "{}", '{"a": 1}', "[" * 9999])
 def test_a_line_of_a_manifest_that_is_no_object(line: str, tmp_path: Path) -> None:
     (tmp_path / "cuts.jsonl").write_text(f"{line}\n")
     for read in (Sounds(16000).add, read_cuts, read_set):
