@@ -43,6 +43,8 @@ REASONS = {
     "scikit-learn": "oracle of error rates and logistic regression",
     "kaldi_native_io": "oracle of arks and scps", "kaldi-native-fbank": "oracle of log-mel features",
     "sherpa-onnx": "an exported file is loaded in it",
+    "av": "reads m4a, on request (libavcodec, LGPL-2.1-or-later, inside the wheel)",
+    "silero-vad": "a detector of speech, on request; its weights come inside the wheel",
     "mkdocs-material": "look of the site", "mkdocs": "builds the site",
 }  # fmt: skip
 
