@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from tests.docs.conftest import Follow
 from tests.docs.pages import run_by
@@ -21,7 +22,7 @@ def test_the_pages_work(checkout: Path, finished_recipe: Path, follow: Follow) -
     assert (checkout / "exp/minivox_imlkd/export/model.onnx").is_file() and (checkout / "voices.npz").is_file()
     assert list((checkout / "pictures").iterdir())
     (code,) = run_by(__file__, "docs/export.md", "python")
-    names: dict[str, Any] = {"pieces": [np.random.default_rng(0).normal(size=4000).astype(np.float32)] * 4}
+    names: dict[str, Any] = {"pieces": [0.1 * torch.randn(4000)] * 4}
     with contextlib.chdir(checkout):
         exec(code, names)
     assert names["embedding"].ndim == 1 and abs(float(np.linalg.norm(names["embedding"])) - 1.0) < 1e-4
