@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import reprlib
 import types
 import typing
 from pathlib import Path
@@ -17,7 +18,7 @@ import yaml
 from yaml.constructor import SafeConstructor
 
 from imlkd.errors import UserError
-from imlkd.files import atomic_write_text
+from imlkd.files import atomic_write_text, parse_yaml
 from imlkd.kaldi_io import read_lines
 
 T = TypeVar("T")
@@ -99,9 +100,9 @@ def _required(field: dataclasses.Field[Any]) -> bool:
 
 def _parse(text: str, where: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: 2026-13-45 looks like a date, and is none
-        raise UserError(f"{where}: not YAML: {_problem(error)}") from error
+        return parse_yaml(text)
+    except ValueError as error:  # 2026-13-45 too looks like a date, and is none
+        raise UserError(f"{where}: not YAML: {error}") from error
 
 
 def _problem(error: Exception) -> str:
@@ -112,7 +113,7 @@ def _read_mapping(cls: type[Any], path: Path) -> dict[str, Any]:
     text = "".join(f"{line}\n" for _, line in read_lines(path))
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         raise UserError(f"{path}:{mark.line + 1 if mark else 1}: not YAML: {_problem(error)}") from error
     return _mapping(cls, root, path)
@@ -135,7 +136,7 @@ def _mapping(cls: type[Any], root: yaml.Node | None, path: Path) -> dict[str, An
             continue
         try:
             loaded = SafeConstructor().construct_document(value_node)
-        except (yaml.YAMLError, ValueError) as error:  # a tag of a stranger's class, a date that is none
+        except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:  # a stranger's class, no date
             raise UserError(f"{where}: {key}: not a plain value") from error
         values[key] = _checked(cls, key, loaded, where)
     return {name: inner() for name, inner in variants.items()} | values
@@ -151,6 +152,8 @@ def _variants(cls: type[Any], root: yaml.MappingNode, path: Path) -> dict[str, t
             chosen = fields[by].default
             if by in given:
                 node, where = given[by]
+                if not isinstance(node, yaml.ScalarNode):
+                    raise UserError(f"{where}: {by}: expected a text, found a list or a section")
                 chosen = _checked(cls, by, node.value, where)
             found[name] = field.metadata["variants"][chosen]
     return found
@@ -171,7 +174,7 @@ def _checked(cls: type[Any], key: str, value: Any, where: str) -> Any:
     try:
         value = _coerce(kind, value)
     except TypeError as error:
-        raise UserError(f"{where}: {key}: expected {error}, found {value!r}") from None
+        raise UserError(f"{where}: {key}: expected {error}, found {reprlib.repr(value)}") from None
     _check_range(fields[key].metadata, key, value, where)
     return value
 
@@ -210,7 +213,7 @@ def _check_range(metadata: typing.Mapping[str, Any], key: str, value: Any, where
     if choices and value not in choices:
         near = difflib.get_close_matches(str(value), map(str, choices), n=1, cutoff=0.5)
         hint = f": did you mean {near[0]}?" if near else ""
-        raise UserError(f"{where}: {key}: {value!r} is none of {', '.join(map(str, choices))}{hint}")
+        raise UserError(f"{where}: {key}: {reprlib.repr(value)} is none of {', '.join(map(str, choices))}{hint}")
     low, high = metadata.get("min"), metadata.get("max")
     if value == []:
         raise UserError(f"{where}: {key}: an empty list: give one value or more")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from imlkd.errors import UserError
-from imlkd.files import atomic_write_text, os_errors, sha256_file
+from imlkd.files import atomic_write_text, os_errors, parse_json, sha256_file
 
 # The tables of a Kaldi data directory that decide what a stage computes from it. Arks and audio may change under the
 # same names: features.yaml stands for the one, reco2sha256 for the other.
@@ -137,7 +137,7 @@ class DoneMarker:
         if not self.path.is_file():
             return "not done yet"
         try:
-            known = json.loads(self.path.read_text(encoding="utf-8"))
+            known = parse_json(self.path.read_text(encoding="utf-8"))
             before, outputs = dict(known["made_from"]), dict(known["outputs"])
         except (ValueError, KeyError, TypeError):
             return f"marker {self.path} is damaged"
@@ -181,14 +181,14 @@ class DoneMarker:
     def _begun(self) -> dict[str, Any]:
         if not self.pending.is_file():
             raise UserError(f"{self.pending}: not there: start this through run.sh, or `imlkd marker check` first")
-        state: dict[str, Any] = json.loads(self.pending.read_text(encoding="utf-8"))
+        state: dict[str, Any] = parse_json(self.pending.read_text(encoding="utf-8"))
         return state
 
     def finish(self, outputs: Iterable[Path] | None = None, command: str = "") -> None:
         """Write the marker: what ``begin`` saw, and the sizes of the outputs (default: the folder's visible files)."""
         if not self.pending.is_file():
             raise UserError(f"{self.pending}: not there: the stage was not begun, or another run is in this folder")
-        begun = json.loads(self.pending.read_text(encoding="utf-8"))
+        begun = parse_json(self.pending.read_text(encoding="utf-8"))
         folder = self.path.parent
         if outputs is None:
             outputs = [p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")]

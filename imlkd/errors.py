@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import re
+
 PREEMPTED = 75  # EX_TEMPFAIL of sysexits.h: try again
+_LONG_WORD, _LONG = 400, 1000  # letters
 
 
 class UserError(Exception):
     """Bad input: one line that names the file, the line or id, and what to do.
 
-    The command line prints it after ``imlkd: error:`` and leaves with status 1; library users may catch it.
+    The command line prints it after ``imlkd: error:`` and leaves with status 1; library users may catch it. What a
+    damaged file says of itself may be endless, or move the cursor of a terminal: it is shortened, and made printable.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(_one_line(message))
+
+
+def _one_line(text: str) -> str:
+    plain = "".join(letter if letter.isprintable() else " " for letter in text)
+    plain = re.sub(rf"\S{{{_LONG_WORD},}}", lambda word: f"{word[0][:80]}...{word[0][-40:]}", plain)
+    return plain if len(plain) <= _LONG else f"{plain[:600]} ... {plain[-300:]}"
 
 
 class Preempted(Exception):

@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import json
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
+
+import yaml
 
 from imlkd.errors import UserError
 
@@ -24,6 +27,7 @@ REMEDY = {
     errno.EEXIST: "a plain file stands where a folder is needed: move it away or choose another folder",
     errno.EISDIR: "a folder stands where a file is needed: move it away or choose another name",
     errno.ENOENT: "no such file or folder",
+    errno.ENAMETOOLONG: "no file can have so long a name: mend it",
 }
 
 
@@ -38,6 +42,25 @@ def os_errors(path: Path | str) -> Iterator[None]:
         named = Path(error.filename) if isinstance(error.filename, str) else Path(path)
         place = path if ".tmp" in named.name else named
         raise UserError(f"{place}: {REMEDY[error.errno]}") from error
+
+
+def parse_json(text: str | bytes) -> Any:
+    """``json.loads``, whose ValueError also stands for what is nested too deeply to be read."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def parse_yaml(text: str) -> Any:
+    """``yaml.safe_load``: plain values only.
+
+    :raises ValueError: for what is not YAML, holds objects, or is nested too deeply to be read.
+    """
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError(str(getattr(error, "problem", None) or error).splitlines()[0]) from error
 
 
 def make_dir(path: Path | str) -> Path:

@@ -29,7 +29,7 @@ FloatArray = npt.NDArray[np.float32]
 def read_lines(path: Path | str) -> Iterator[tuple[int, str]]:
     """Yield (line number from 1, line without its end); UserError on CRLF, NUL, a byte order mark, or no UTF-8."""
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike Path.is_file False for a name that is too long
         raise UserError(f"{path}: no such file")
     with os_errors(path), open(path, "rb") as stream:
         for number, raw in enumerate(stream, start=1):
@@ -150,7 +150,7 @@ def read_array(rxfilename: str) -> FloatArray:
     if match is None or "|" in (rxfilename.strip()[0], rxfilename.strip()[-1]):
         raise UserError(f"{rxfilename}: expected PATH:OFFSET, pipes are not read: copy the arrays to an ark first")
     path = Path(match["path"])
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f"{path}: no such ark: run the stage that writes it again")
     try:
         with os_errors(path), open(path, "rb") as stream:
@@ -231,7 +231,7 @@ class OpenArks:
     def read(self, rxfilename: str) -> FloatArray:
         """See ``read_array``."""
         path, _, offset = rxfilename.rpartition(":")
-        mapped = self._mapped(path) if offset.isdecimal() else None
+        mapped = self._mapped(path) if offset.isdecimal() and len(offset) < 20 else None
         found = None if mapped is None else _plain_floats(mapped, int(offset))
         return read_array(rxfilename) if found is None else found
 

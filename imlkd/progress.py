@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
-from imlkd.files import atomic_write_text
+from imlkd.files import atomic_write_text, parse_json
 
 SECONDS_BETWEEN_NOTES = 0.5
 
@@ -81,7 +81,7 @@ def read_progress(paths: list[Path]) -> tuple[int, int, str]:
     note = ""
     for path in paths:
         try:
-            state = json.loads(path.read_text(encoding="utf-8"))
+            state = parse_json(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
         count, total, note = count + state["count"], total + state["total"], state["note"] or note

@@ -20,6 +20,8 @@ from imlkd.files import (
     atomic_write_text,
     make_dir,
     os_errors,
+    parse_json,
+    parse_yaml,
     process_lives,
     remove_leftovers,
     sha256_file,
@@ -139,3 +141,19 @@ def test_which_processes_live() -> None:
     dead.wait()
     assert process_lives(os.getpid()) and process_lives(1)
     assert not process_lives(dead.pid) and not process_lives(10**30)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "{", "9" * 5000, "1e5x"])
+def test_json_and_yaml_that_cannot_be_read_are_value_errors(text: str) -> None:
+    """Too deep for the parsers' recursion, too long for a number, or none."""
+    with pytest.raises(ValueError):
+        parse_json(text)
+    if text not in ("1e5x",):
+        with pytest.raises(ValueError):
+            parse_yaml(text)
+
+
+def test_json_and_yaml_that_can_be_read() -> None:
+    assert parse_json('{"a": [1, null]}') == parse_yaml("a: [1, null]") == {"a": [1, None]}
+    with pytest.raises(ValueError, match="could not determine a constructor for the tag"):
+        parse_yaml("!!python/name:os.system")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -108,7 +109,9 @@ def _base_folder(data: DataDir) -> tuple[Path, str]:
         only_pipes = all(value.endswith("|") for value in data.wav.values())
         return here, "none: all are pipes" if only_pipes else "absolute"
     parent = "where the manifest lies" if data.is_manifest else "the data directory's parent"
-    found_here, found_beside = (sum((folder / value).is_file() for _, value in relative) for folder in (here, beside))
+    found_here, found_beside = (
+        sum(os.path.isfile(folder / value) for _, value in relative) for folder in (here, beside)
+    )
     if not found_here and not found_beside:
         recording, value = relative[0]
         raise UserError(
@@ -230,7 +233,7 @@ def _decoded(source: Source) -> bytes:
 
 def _existing(source: Source) -> str:
     path = Path(source.value)
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike Path.is_file False for a name that is too long
         in_ark = re.search(r":\d+$", source.value)
         remedy = "audio inside an ark isn't read, copy it out" if in_ark else "mend the path or put the file back"
         raise AudioProblem(named(source), "no such file", remedy)

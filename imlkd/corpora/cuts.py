@@ -20,6 +20,7 @@ import gzip
 import io
 import json
 import re
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -40,11 +41,13 @@ from imlkd.corpora.kaldi_dir import (
     round_to_sample,
     seconds_text,
 )
+from imlkd.corpora.storages import refuse_leaving
 from imlkd.errors import UserError
-from imlkd.files import atomic_open, os_errors
+from imlkd.files import atomic_open, os_errors, parse_json
 from imlkd.kaldi_io import sort_ids
 
 SEGMENT = "kaldi_segment"
+_LONGEST_LINE = 1 << 26  # letters
 _GENDERS = {"m": "m", "male": "m", "f": "f", "female": "f"}
 
 
@@ -167,7 +170,7 @@ def read_cuts(path: Path | str) -> list[Any]:
     path, cuts = Path(path), []
     for number, line in manifest_lines(path):
         try:
-            cut = deserialize_item(json.loads(line))
+            cut = deserialize_item(parse_json(line))
         except Exception as error:  # Lhotse raises whatever its constructors meet
             reason = f"{type(error).__name__}: {error}".splitlines()[0][:100]
             raise UserError(f"{path}:{number}: not a Lhotse cut ({reason}): write the manifest again") from error
@@ -187,9 +190,11 @@ def manifest_lines(path: Path) -> Iterator[tuple[int, str]]:
     number = 0
     try:
         with os_errors(path), opened(path, "rt", encoding="utf-8") as stream:
-            for number, line in enumerate(stream, start=1):
+            for number, line in enumerate(iter(lambda: stream.readline(_LONGEST_LINE), ""), start=1):
+                if len(line) == _LONGEST_LINE:  # a few packed bytes may stand for a line of gigabytes
+                    raise UserError(f"{path}:{number}: a line of more than {_LONGEST_LINE} letters: no cut is so long")
                 yield number, line
-    except (gzip.BadGzipFile, EOFError, UnicodeDecodeError) as error:
+    except (gzip.BadGzipFile, zlib.error, EOFError, UnicodeDecodeError) as error:
         raise UserError(f"{path}:{number + 1}: damaged or cut off ({error}): write the manifest again") from error
 
 
@@ -314,7 +319,10 @@ def _wav_value(cut: Any, where: str) -> str:
         return f"{origin.source} |"
     if origin.type != "file":
         raise UserError(f"{where}: audio of type {origin.type}, expected a file: save it (cuts.save_audios())")
-    return str(origin.source)
+    if not isinstance(origin.source, str):
+        raise UserError(f"{where}: the audio is no path: save it (cuts.save_audios())")
+    refuse_leaving(origin.source, where)
+    return origin.source
 
 
 def _segment(cut: Any) -> Segment:

@@ -19,7 +19,7 @@ from imlkd.corpora.minivox_config import MinivoxConfig
 from imlkd.corpora.minivox_draws import Draws
 from imlkd.corpora.minivox_espeak import ESPEAK_RATE, Espeak
 from imlkd.corpora.minivox_voices import Session, Utterance, Voice, draw_session, draw_utterances, draw_voice
-from imlkd.files import make_dir, os_errors
+from imlkd.files import make_dir, os_errors, parse_json
 
 Samples = npt.NDArray[np.int16]
 
@@ -136,7 +136,7 @@ def _write_folder(folder: Path, contents: dict[str, bytes], digest: str) -> dict
 def _ready(folder: Path, digest: str) -> dict[str, Wav] | None:
     """What ``folder`` holds, if it was made from ``digest`` and every file still has the content written then."""
     try:
-        record = json.loads((folder / "made.json").read_text("utf-8"))
+        record = parse_json((folder / "made.json").read_text("utf-8"))
         wavs = {name: Wav(**fields) for name, fields in record["wavs"].items()}
         if record["made_from"] != digest:
             return None

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from imlkd.errors import UserError
+from imlkd.files import parse_json
 
 TABLE = "utt2lhotse"
 ORDER = "order"  # key: place of the cut in its manifest
@@ -75,8 +76,8 @@ def read_remainder(value: str, where: str) -> dict[str, Any]:
     :raises UserError: when it is no JSON object.
     """
     try:
-        remainder = json.loads(value)
-    except json.JSONDecodeError:
+        remainder = parse_json(value)
+    except ValueError:
         remainder = None
     if not isinstance(remainder, dict):
         raise UserError(f"{where}: not what `imlkd data from-lhotse` wrote: remove the line")

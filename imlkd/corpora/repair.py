@@ -7,7 +7,6 @@ What has no mechanical cure (two different lines for one id, a wrong number of c
 from __future__ import annotations
 
 import gzip
-import json
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -18,7 +17,7 @@ from imlkd.corpora.folders import install, staging
 from imlkd.corpora.kaldi_dir import CARRIED, COMPLETE, group_by_speaker
 from imlkd.corpora.utterance_set import BY_RECORDING, BY_SPEAKER, BY_UTTERANCE
 from imlkd.errors import UserError
-from imlkd.files import atomic_open, make_dir
+from imlkd.files import atomic_open, make_dir, parse_json
 from imlkd.kaldi_io import read_lines, sort_ids, write_table
 
 Say = Callable[[str], object]
@@ -84,7 +83,7 @@ def fix_manifest(path: Path, say: Say = print) -> int:
 
 def _id_of_cut(line: str) -> str | None:
     try:
-        cut = json.loads(line)
+        cut = parse_json(line)
         (supervision,) = cut["supervisions"]
         return str(cut["id"]) if supervision["speaker"] else None
     except (ValueError, KeyError, TypeError):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from imlkd.corpora.audio_tree import AUDIO, refuse_case_clash
 from imlkd.corpora.folders import locked
+from imlkd.corpora.storages import refuse_leaving
 from imlkd.corpora.voxceleb import is_id, kaldi_id, speaker_of, video_of
 from imlkd.errors import UserError
 from imlkd.files import atomic_open, make_dir, os_errors
@@ -23,11 +24,14 @@ def find_shards(source: Path) -> list[Path]:
     """The tar files of a folder, or those that its ``shard.list`` (or the file ``source`` itself) names."""
     listed = source / LIST if source.is_dir() else source
     if listed.is_file() and listed.suffix != ".tar":
-        paths = [Path(line.strip()) for _, line in read_lines(listed) if line.strip()]
+        lines = [(number, line.strip()) for number, line in read_lines(listed) if line.strip()]
+        for number, line in lines:
+            refuse_leaving(line, f"{listed}:{number}")
+        paths = [Path(line) for _, line in lines]
         paths = [path if path.is_absolute() else listed.parent / path for path in paths]
     else:
         paths = sorted(source.glob("*.tar")) if source.is_dir() else [source]
-    gone = [path for path in paths if not path.is_file()]
+    gone = [path for path in paths if not os.path.isfile(path)]
     if gone or not paths:
         raise UserError(f"{source}: {f'{gone[0]} is not there' if gone else 'holds no .tar'}: mend the path")
     return paths

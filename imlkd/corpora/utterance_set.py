@@ -20,7 +20,7 @@ from imlkd.corpora.overlap import check_shared_ids
 from imlkd.corpora.reduced import part_of
 from imlkd.corpora.relocation import relocated
 from imlkd.errors import UserError
-from imlkd.files import atomic_open
+from imlkd.files import atomic_open, parse_json
 from imlkd.kaldi_io import read_table, sort_ids, write_table
 
 BY_UTTERANCE = ("feats.scp", "vad.scp", "utt2num_frames")
@@ -89,12 +89,12 @@ class CutManifest:
     @property
     def wav(self) -> Mapping[str, str]:
         """Recording -> path or pipe."""
-        recordings = (json.loads(line)["recording"] for line in self.lines.values())
+        recordings = (parse_json(line)["recording"] for line in self.lines.values())
         return {one["id"]: one["sources"][0]["source"] for one in recordings}
 
     def seconds(self) -> dict[str, float]:
         """Lengths of the cuts."""
-        return {key: float(json.loads(line)["duration"]) for key, line in self.lines.items()}
+        return {key: float(parse_json(line)["duration"]) for key, line in self.lines.items()}
 
     def part(self, utterances: Collection[str]) -> CutManifest:
         """Some of the cuts."""
@@ -106,7 +106,7 @@ class CutManifest:
 
     def moved(self, old: str, new: str) -> CutManifest:
         """``new`` for ``old`` at the beginning of the audio's paths."""
-        cuts = {key: json.loads(line) for key, line in self.lines.items()}
+        cuts = {key: parse_json(line) for key, line in self.lines.items()}
         values = {key: one["recording"]["sources"][0] for key, one in cuts.items() if one.get("recording")}
         files = {key: source["source"] for key, source in values.items() if source["type"] == "file"}
         for key, value in relocated(files, old, new, where=str(self.path)).items():
@@ -162,9 +162,11 @@ def _read_manifest(path: Path) -> CutManifest:
     utt2spk: dict[str, str] = {}
     for number, line in manifest_lines(path):
         try:
-            cut = json.loads(line)
+            cut = parse_json(line)
             key, (supervision,) = cut["id"], cut["supervisions"]
             speaker = supervision["speaker"]
+            if not isinstance(key, str) or not isinstance(speaker, str):
+                raise TypeError("an id that is no text")
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}:{number}: no cut with one supervision and a speaker: mend the line") from error
         if key in lines:

@@ -6,7 +6,7 @@ paths, or a Lhotse manifest of recordings or cuts. Names are read at once, audio
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -18,7 +18,9 @@ from imlkd.corpora.audio import AudioProblem, Source, named, open_audio
 from imlkd.corpora.audio_tree import AudioTree
 from imlkd.corpora.cuts import manifest_lines
 from imlkd.corpora.kaldi_dir import is_manifest
+from imlkd.corpora.storages import refuse_leaving
 from imlkd.errors import UserError
+from imlkd.files import parse_json
 from imlkd.kaldi_io import read_lines
 
 Samples = npt.NDArray[np.float32]
@@ -136,7 +138,7 @@ def _of_table(table: Path) -> list[str]:
 
 
 def _base(value: str, bases: list[Path]) -> Path:
-    exists: Callable[[Path], bool] = lambda base: (base / value).is_file()  # noqa: E731
+    exists: Callable[[Path], bool] = lambda base: os.path.isfile(base / value)  # noqa: E731
     return next(filter(exists, bases), bases[-1])
 
 
@@ -145,9 +147,10 @@ def _of_manifest(path: Path) -> list[str]:
     found: list[str] = []
     for number, line in manifest_lines(path):
         try:
-            item = json.loads(line)
+            item = parse_json(line)
             (source,) = item.get("recording", item)["sources"]
-            found.append(source["source"])
-        except (ValueError, KeyError, TypeError) as error:
+            found.append(os.fspath(source["source"]))
+            refuse_leaving(found[-1], f"{path}:{number}")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path}:{number}: no recording or cut with one source: mend the line") from error
     return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import math
 import re
 import warnings
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from imlkd.errors import UserError
-from imlkd.files import os_errors
+from imlkd.files import os_errors, parse_json
 
 State = dict[str, Tensor]
 SAFE = ".safetensors"
@@ -59,7 +58,7 @@ def safe_tensors(content: bytes) -> State:
     :raises ValueError: when the header does not fit the values.
     """
     start = 8 + int.from_bytes(content[:8], "little")
-    header = json.loads(content[8:start])
+    header = parse_json(content[8:start])
     state = {}
     for name, entry in header.items():
         if name == "__metadata__":

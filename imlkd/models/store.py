@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import reprlib
 import warnings
 from dataclasses import asdict, make_dataclass
 from pathlib import Path
@@ -15,7 +16,8 @@ from torch import nn
 from imlkd.config import load_config
 from imlkd.errors import UserError
 from imlkd.features.frontends import FRONTENDS, frontend_name
-from imlkd.files import atomic_open, atomic_write_text
+from imlkd.files import atomic_open, atomic_write_text, parse_yaml
+from imlkd.kaldi_io import read_lines
 from imlkd.models.fbank_model import FbankModel
 from imlkd.models.ge2e import Ge2e
 from imlkd.models.networks import CONFIGS, NETWORKS, name_of
@@ -58,17 +60,18 @@ def build_model(folder: Path, description_name: str = DESCRIPTION) -> SpeakerMod
     if not path.is_file():
         raise UserError(f"{folder}: holds no {description_name}: run stage 2 (teacher) or stage 4 (student) first")
     try:
-        description = yaml.safe_load(path.read_text(encoding="utf-8"))
+        description = parse_yaml(path.read_text(encoding="utf-8"))
         architecture = description["architecture"]
-    except (yaml.YAMLError, TypeError, KeyError, UnicodeDecodeError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise UserError(f"{path}: not a model description: train or import the model again") from error
     if architecture == "ge2e":
         return Ge2e()
-    if architecture not in NETWORKS:
-        raise UserError(f"{path}: unknown architecture {architecture!r}: expected {', '.join(NETWORKS)} or ge2e")
+    if not isinstance(architecture, str) or architecture not in NETWORKS:
+        told = reprlib.repr(architecture)
+        raise UserError(f"{path}: unknown architecture {told}: expected {', '.join(NETWORKS)} or ge2e")
     frontend = description.get("frontend", USUAL)
-    if frontend not in FRONTENDS:
-        raise UserError(f"{path}: unknown frontend {frontend!r}: expected {', '.join(FRONTENDS)}")
+    if not isinstance(frontend, str) or frontend not in FRONTENDS:
+        raise UserError(f"{path}: unknown frontend {reprlib.repr(frontend)}: expected {', '.join(FRONTENDS)}")
     keys = [("architecture", str), ("network", CONFIGS[architecture]), ("fbank", FRONTENDS[frontend][0])]
     more = [("frontend", str, USUAL), ("sub_centres", int, 1)]
     whole: Any = load_config(make_dataclass("Description", [*keys, *more]), path)
@@ -86,7 +89,8 @@ def load_model(folder: Path | str) -> SpeakerModel:
     model = build_model(folder)
     names = folder / SPEAKERS
     if names.is_file():
-        model.head = CosineHead(model.embedding_dim, names.read_text(encoding="utf-8").split(), model.sub_centres)
+        listed = " ".join(line for _, line in read_lines(names)).split()
+        model.head = CosineHead(model.embedding_dim, listed, model.sub_centres)
     load_weights(model, folder / WEIGHTS)
     return model.eval().requires_grad_(False)
 

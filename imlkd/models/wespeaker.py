@@ -8,17 +8,17 @@ which uses the same names for its tensors, Povey windows and samples in [-1, 1).
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor
 
 from imlkd.errors import UserError
 from imlkd.features.teacher_fbanks import SnippedFbankConfig
-from imlkd.files import os_errors
+from imlkd.files import os_errors, parse_yaml
 from imlkd.models.campplus import CampPlus, CampPlusConfig
 from imlkd.models.ecapa import Ecapa, EcapaConfig
 from imlkd.models.fbank_model import FbankModel
@@ -76,7 +76,8 @@ def load_wespeaker(path: Path) -> FbankModel:
     :raises UserError: when a file is missing or damaged, or the network is another one.
     """
     described = _described(path / CONFIG)
-    name = str(described.get("model", ""))
+    told = described.get("model")
+    name = told if isinstance(told, str) else ""
     state = {key: value for key, value in read_state(path / WEIGHTS).items() if not key.startswith("projection.")}
     for prefix, build in NETWORKS.items():
         if name.startswith(prefix):
@@ -97,8 +98,8 @@ def _described(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: no such file: give a folder of wespeaker, which holds {CONFIG} and {WEIGHTS}")
     try:
         with os_errors(path):
-            described = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
+            described = parse_yaml(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise UserError(f"{path}: not YAML of plain values") from error
     if not isinstance(described, dict):
         raise UserError(f"{path}: not a configuration of wespeaker: it names no model")
@@ -109,7 +110,7 @@ def _sample_rate(described: Mapping[str, Any], path: Path) -> int:
     arguments = described.get("dataset_args")
     rate = arguments.get("resample_rate", 16000) if isinstance(arguments, dict) else 16000
     if not isinstance(rate, int) or not 8000 <= rate <= 48000:
-        raise UserError(f"{path}: resample_rate: {rate!r} is no sample rate between 8000 and 48000")
+        raise UserError(f"{path}: resample_rate: {reprlib.repr(rate)} is no sample rate between 8000 and 48000")
     return rate
 
 

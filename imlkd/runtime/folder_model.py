@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import torch
 
 from imlkd.corpora.audio import Samples
-from imlkd.files import sha256_file
+from imlkd.files import parse_json, sha256_file
 from imlkd.kaldi_io import FloatArray
 from imlkd.models.store import DESCRIPTION, WEIGHTS, load_model
 from imlkd.runtime.model import EmbeddingModel, ModelCard
@@ -67,7 +66,7 @@ def read_thresholds(folder: Path) -> Thresholds:
         trials = f"{path.parent.name}/{path.stem}"
         if _is_plain(folder / "scores" / path.parent.name / f".done.{path.stem}"):
             try:
-                found = dict(_thresholds_in(json.loads(path.read_text(encoding="utf-8"))))
+                found = dict(_thresholds_in(parse_json(path.read_text(encoding="utf-8"))))
                 return Thresholds.from_dict({**found, "list": trials})
             except (ValueError, TypeError, KeyError, AttributeError):
                 continue
@@ -83,7 +82,7 @@ def _thresholds_in(metrics: dict[str, Any]) -> Iterator[tuple[str, float | None]
 def _is_plain(marker: Path) -> bool:
     """Whether the list was scored without back-end, normalisation and calibration, by its done marker."""
     try:
-        made_from = json.loads(marker.read_text(encoding="utf-8"))["made_from"]
+        made_from = parse_json(marker.read_text(encoding="utf-8"))["made_from"]
         return not any(key in ("--backend", "--norm") or key.endswith(CALIBRATION) for key in made_from)
     except (OSError, ValueError, KeyError, TypeError):
         return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from imlkd.errors import UserError
+from imlkd.files import parse_json
 from imlkd.scoring.calibration import Calibration
 
 POINTS = ("eer", "0.01", "0.001")
@@ -35,8 +35,8 @@ class Thresholds:
         :raises UserError: naming ``place``, for anything else.
         """
         try:
-            return cls.from_dict(json.loads(text) if text else {})
-        except (ValueError, TypeError, AttributeError, RecursionError):
+            return cls.from_dict(parse_json(text) if text else {})
+        except (ValueError, TypeError, AttributeError):
             raise UserError(f"{place}: its thresholds are damaged: export the model again") from None
 
     @classmethod

@@ -18,7 +18,7 @@ import numpy as np
 
 from imlkd.corpora.trials import Trials, TrialSource
 from imlkd.errors import UserError
-from imlkd.files import atomic_write_text
+from imlkd.files import atomic_write_text, parse_json
 from imlkd.scoring.logistic import Separable, fit_logistic
 from imlkd.scoring.metrics import Floats
 from imlkd.scoring.quality import OPTIONS, Quality
@@ -113,7 +113,7 @@ class Calibration:
     def from_json(cls, text: str | bytes, place: Path | str) -> Calibration:
         """The inverse of ``to_json``; UserError, which names ``place``, when it is damaged."""
         try:
-            values = json.loads(text)
+            values = parse_json(text)
             low, high = map(float, values.pop("score_range"))
             speakers = tuple(map(str, values.pop("speakers")))
             found = cls(**values, score_range=(low, high), speakers=speakers)
@@ -121,7 +121,7 @@ class Calibration:
             usable = all(isinstance(value, int | float) and math.isfinite(value) for value in weights)
             usable = usable and found.scale > 0
             usable = usable and all(_measure_of(name) in OPTIONS for name in found.quality)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        except (ValueError, TypeError, KeyError, AttributeError):
             usable = False
         if not usable:
             raise UserError(f"{place}: no calibration, or a damaged one: fit it again (`imlkd calibrate`)")

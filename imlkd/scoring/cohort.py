@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imlkd.errors import UserError
-from imlkd.files import atomic_write_text, make_dir
+from imlkd.files import atomic_write_text, make_dir, parse_json
 from imlkd.kaldi_io import ArkWriter, FloatArray, read_scp_arrays
 from imlkd.progress import Progress
 from imlkd.scoring.normalisation import cohort_statistics
@@ -92,7 +92,7 @@ def _cached(cache: Path, label: str, ids: list[str], made_from: str) -> FloatArr
     if not note.is_file() or not scp.is_file():
         return None
     try:
-        if json.loads(note.read_text(encoding="utf-8"))["sha256"] != made_from:
+        if parse_json(note.read_text(encoding="utf-8"))["sha256"] != made_from:
             return None
         table = read_scp_arrays(scp)
         return np.stack([table[name] for name in ids])

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from imlkd.corpora.trials import Trials, TrialSource
 from imlkd.errors import UserError
-from imlkd.files import atomic_open, atomic_write_text, make_dir, os_errors, sha256_file
+from imlkd.files import atomic_open, atomic_write_text, make_dir, os_errors, parse_json, sha256_file
 from imlkd.kaldi_io import read_lines
 from imlkd.progress import Progress
 from imlkd.scoring.metrics import Floats
@@ -128,7 +128,7 @@ def _locked(partial: Path, path: Path) -> Iterator[IO[bytes]]:
 def _resumed(stream: IO[bytes], note: Path, made_from: str) -> int:
     """How many scores can be kept; all else is cut off."""
     try:
-        same = json.loads(note.read_text(encoding="utf-8"))["sha256"] == made_from
+        same = parse_json(note.read_text(encoding="utf-8"))["sha256"] == made_from
     except (OSError, ValueError, KeyError, TypeError):
         same = False
     lines = end = position = 0

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from imlkd.errors import UserError
-from imlkd.files import atomic_write_text
+from imlkd.files import atomic_write_text, parse_json
 from imlkd.scoring.metrics import Floats
 
 _STEP = 2.0**-14
@@ -61,7 +61,7 @@ class Record:
     def read(cls, path: Path) -> Record:
         """UserError for a file that is none."""
         try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
+            return cls(**parse_json(path.read_text(encoding="utf-8")))
         except (ValueError, TypeError) as error:
             raise UserError(f"{path}: not a record of a run: remove it, and its run is made again") from error
 

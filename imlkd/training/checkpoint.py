@@ -143,5 +143,8 @@ def _read(path: Path) -> State | None:
     match = NAME.fullmatch(path.name)
     if match is None or hashlib.sha256(content).hexdigest()[:16] != match[2]:
         return None
-    state: State = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    try:
+        state: State = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception:  # torch raises whatever its parser meets in bytes that others wrote, digest and all
+        return None
     return state

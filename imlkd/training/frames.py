@@ -18,6 +18,7 @@ from torch import Tensor
 from imlkd.config import chosen, text
 from imlkd.corpora.disk_table import ByName, DiskTable
 from imlkd.corpora.selection import spread
+from imlkd.corpora.storages import refuse_unsafe
 from imlkd.errors import UserError
 from imlkd.features.augment import AugmentConfig, Augmenter
 from imlkd.features.fbank import FRAMES_PER_SECOND, FbankConfig, LogMel
@@ -148,7 +149,7 @@ class AudioFrames:
 def lhotse_frames(path: Path) -> ArrayFrames:
     """Features of a manifest of cuts (``cut.load_features``), read when they are needed.
 
-    :raises UserError: for a cut without features.
+    :raises UserError: for a cut without features, or with some that cannot be read, or not safely.
     """
     from imlkd.corpora.cuts import read_cuts
 
@@ -156,19 +157,42 @@ def lhotse_frames(path: Path) -> ArrayFrames:
     without = [name for name, cut in cuts.items() if not cut.has_features]
     if without:
         raise UserError(f"{path}: {len(without)} cuts have no features (first: {without[0]}): compute them, or audio")
-    return ArrayFrames(lambda name: cuts[name].load_features())
+    for name, cut in cuts.items():
+        refuse_unsafe(cut.features, f"{path}: cut {name}")
+    return ArrayFrames(lambda name: _features_of(cuts[name], path))
+
+
+def _features_of(cut: Any, path: Path) -> Any:
+    try:
+        return cut.load_features()
+    except Exception as error:  # Lhotse raises whatever its storages meet
+        raise UserError(f"{path}: cut {cut.id}: features can't be read ({_reason(error)}): make them anew") from error
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0][:100]
 
 
 def shar_frames(folder: Path) -> ArrayFrames:
     """Features of a Lhotse Shar, which is read once from beginning to end, and kept.
 
-    :raises UserError: when it is none, or has no field ``features``.
+    :raises UserError: when it is none, damaged, or has no field ``features``.
     """
-    from lhotse import CutSet
+    from lhotse import CutSet, MonoCut
 
     if not list(folder.glob("features.*.tar")):
         raise UserError(f"{folder}: no Shar with features: `imlkd data to-shar` writes them for a set with feats.scp")
-    arrays = {cut.id: cut.load_features() for cut in CutSet.from_shar(in_dir=folder)}
+    arrays = {}
+    try:
+        for cut in CutSet.from_shar(in_dir=folder):
+            if not isinstance(cut, MonoCut):
+                raise UserError(f"{folder}: holds a {type(cut).__name__}, expected mono cuts")
+            refuse_unsafe(cut.features, f"{folder}: cut {cut.id}")
+            arrays[cut.id] = cut.load_features()
+    except UserError:
+        raise
+    except Exception as error:  # Lhotse raises whatever its readers of tar files meet
+        raise UserError(f"{folder}: damaged, or no Shar ({_reason(error)}): make it anew (data to-shar)") from error
     return ArrayFrames(arrays.__getitem__)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from imlkd.files import atomic_open, atomic_write_text, make_dir, os_errors
+from imlkd.files import atomic_open, atomic_write_text, make_dir, os_errors, parse_json
 
 
 class TrainingLog:
@@ -26,7 +26,7 @@ class TrainingLog:
         atomic_write_text(self.lines, "".join(f"{line}\n" for line in kept))
         with atomic_open(self.events, "wb") as stream:
             for line in kept:
-                _write_event(stream, json.loads(line))
+                _write_event(stream, parse_json(line))
 
     def add(self, entry: Mapping[str, float]) -> None:
         """Append an epoch's entry: ``epoch``, ``seconds`` in all so far, and named numbers."""
@@ -51,6 +51,6 @@ def _write_event(stream: IO[Any], entry: Mapping[str, float]) -> None:
 
 def _epoch_of(line: str) -> float:
     try:
-        return float(json.loads(line)["epoch"])
+        return float(parse_json(line)["epoch"])
     except (ValueError, KeyError, TypeError):
         return math.inf

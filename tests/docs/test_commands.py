@@ -15,6 +15,7 @@ import pytest
 
 from imlkd.cli.main import main
 from imlkd.config import load_config
+from tests.docs import pages
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,7 +28,6 @@ def load(path: Path) -> ModuleType:
     return module
 
 
-pages = load(Path(__file__).parent / "pages.py")
 PAGES = pages.PAGES
 ROOMS = [path.name for path in (ROOT / "imlkd").iterdir() if path.is_dir()]
 REPOSITORY = ("imlkd", "local", "utils", "egs", "tests", "docs", "benchmarks")
