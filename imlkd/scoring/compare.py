@@ -138,6 +138,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
+def gap_closed(baseline: float, row: float, teacher: float) -> float | None:
+    """Share of the way from the baseline to the teacher that a row has gone; None where the teacher is no better."""
+    return (baseline - row) / (baseline - teacher) if baseline > teacher else None
+
+
 def _measure(
     runs: Sequence[SpeakerTrials],
     costs: Costs,
