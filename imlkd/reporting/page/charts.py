@@ -16,6 +16,7 @@ from markupsafe import Markup, escape
 matplotlib.use("Agg")
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from imlkd.attribution.perturbation import FRACTIONS, MODES
 from imlkd.reporting.det import plot_det
@@ -53,7 +54,7 @@ def _svg(figure: Figure, name: str, title: str) -> Markup:
     text = stream.getvalue()
     text = text[text.index("<svg") :].replace(_INK, "currentColor")
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'(<g) id="[a-zA-Z_.]+_?\d*"', r"\1", text)  # figure_1, axes_1 ... come in every picture
+    text = re.sub(r'<g id="[^"]*"', "<g", text)  # figure_1, axes_1 ... come in every picture
     label = escape(title)
     return Markup(text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1))
 
@@ -61,12 +62,14 @@ def _svg(figure: Figure, name: str, title: str) -> Markup:
 def det_chart(name: str, systems: Mapping[str, tuple[Floats, Floats]], first: str) -> Markup:
     """DET curves over each other, ``first`` with the widest line."""
     with _look(f"det {name}"):
-        figure = Figure(figsize=(5.6, 5.0), layout="constrained")
+        figure = Figure(figsize=(5.6, 5.4), layout="constrained")
         axes = figure.add_subplot()
         plot_det(axes, systems, points=DET_POINTS)
         for line in axes.get_lines():
             if str(line.get_label()).startswith(f"{first}: "):
                 line.set_linewidth(2.6)
+        axes.get_legend().remove()  # it would lie on the curves
+        figure.legend(loc="outside lower center", ncols=2)
         return _svg(figure, name, f"DET curves on {name}")
 
 
@@ -101,9 +104,12 @@ def learning_chart(found: Learning) -> Markup:
             axes.plot(range(1, len(found.expected) + 1), found.expected, "--", color=_INK, label="loss, expected")
         if all(value > 0 for values in found.terms.values() for value in values):
             axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}" * (f"{value:e}"[0] in "25")))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("epoch")
         axes.set_ylabel("mean over the epoch")
-        axes.legend(ncols=2)
+        figure.legend(loc="outside lower center", ncols=4)
         return _svg(figure, found.model, f"training of {found.model}")
 
 

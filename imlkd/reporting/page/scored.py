@@ -93,11 +93,11 @@ def read_scored(data: Path, models: Sequence[Path], name: str) -> Scored:
     return Scored(name, trials, scores, {key: speaker_trials(trials, one, speakers) for key, one in scores.items()})
 
 
-def result_table(model: str, rows: Sequence[Row], paired: Mapping[str, Comparison], gaps: Sequence[Gap]) -> Table:
-    """All models; ``model`` less each of them, paired on the same trials."""
+def result_table(rows: Sequence[Row], paired: Mapping[str, Comparison], gaps: Sequence[Gap]) -> Table:
+    """All models, with the differences ``model`` less each of them, paired on the same trials."""
     closed = {gap.model: gap for gap in gaps}
-    columns = ["model", "parameters", "MACs of 2 s", "EER [95 %]", "minDCF(0.01)", f"EER of {model} minus this [95 %]",
-               "p (Holm)", f"minDCF of {model} minus this [95 %]", "gap closed [95 %]", "training, min"]  # fmt: skip
+    columns = ["model", "parameters", "MACs of 2 s", "EER [95 %]", "minDCF(0.01)", "EER, difference [95 %]",
+               "p (Holm)", "minDCF, difference [95 %]", "gap closed [95 %]", "minutes"]  # fmt: skip
     cells = []
     for row in rows:
         found, gap = paired.get(row.model), closed.get(row.model)

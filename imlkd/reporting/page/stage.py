@@ -151,7 +151,7 @@ def list_part(run: Run, scored: Scored, model: str, clips: Clips) -> ListPart:
     own = scored.by_speaker[model]
     return ListPart(
         scored.name,
-        result_table(model, run.rows[scored.name], paired, gaps),
+        result_table(run.rows[scored.name], paired, gaps),
         charts.det_chart(scored.name, scored.targets, model),
         charts.histogram_chart(scored.name, model, own.target, own.nontarget),
         gaps,
