@@ -52,6 +52,7 @@ setup(
             "sherpa-onnx>=1.12",
             "av>=14",
             "silero-vad>=6.2",
+            "playwright>=1.49",
         ],
     },
     classifiers=[

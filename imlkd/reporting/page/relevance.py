@@ -159,12 +159,12 @@ def mean_areas(found: Sequence[WavExplanation]) -> dict[str, dict[str, float]]:
 def _explanation(clip: Clip, enroll: str, found: Mapping[str, WavExplanation]) -> Explanation:
     first, *others = found.values()
     strips = [
-        Strip(model, f"{int(name) / FRAMES_PER_SECOND:g} s" if name not in (FULL, FUSED) else name,
+        Strip(model, "whole" if name == FULL else f"{int(name) / FRAMES_PER_SECOND:g} s",
               png_uri(np.where(curve.covered, curve.values, np.nan)[None], "inferno"),
               _trust(one.completeness.get(name)))
         for model, one in found.items()
         for name, curve in one.curves.items()
-        if name != FUSED
+        if name == FULL or (name != FUSED and int(name) < len(curve.values))  # a longer window is the whole recording
     ]  # fmt: skip
     order = first.order
     return Explanation(
