@@ -50,7 +50,9 @@ def draw_det(path: Path | str, systems: Mapping[str, Lists], p_target: float = 0
         FigureCanvasAgg(figure).print_png(str(temporary))  # type: ignore[no-untyped-call]
 
 
-def plot_det(axes: Any, systems: Mapping[str, Lists], p_target: float = 0.01, points: int = _DRAWN) -> None:
+def plot_det(
+    axes: Any, systems: Mapping[str, Lists], p_target: float = 0.01, points: int = _DRAWN, legend: bool = True
+) -> None:
     """The same on matplotlib's ``axes``, with at most about ``points`` points a curve."""
     for name, (target, nontarget) in systems.items():
         miss, false_alarm, _ = _thinned(roc_points(target, nontarget), points)
@@ -67,7 +69,8 @@ def plot_det(axes: Any, systems: Mapping[str, Lists], p_target: float = 0.01, po
     axes.set_ylabel("misses (%)")
     axes.set_title(f"dot: EER, cross: minDCF({p_target:g})", fontsize="small")
     axes.grid(alpha=0.3)
-    axes.legend(loc="upper right", fontsize="small")
+    if legend:
+        axes.legend(loc="upper right", fontsize="small")
 
 
 def _thinned(points: tuple[Floats, Floats, Floats], most: int) -> tuple[Floats, ...]:

@@ -64,11 +64,10 @@ def det_chart(name: str, systems: Mapping[str, tuple[Floats, Floats]], first: st
     with _look(f"det {name}"):
         figure = Figure(figsize=(5.6, 5.4), layout="constrained")
         axes = figure.add_subplot()
-        plot_det(axes, systems, points=DET_POINTS)
+        plot_det(axes, systems, points=DET_POINTS, legend=False)  # it would lie on the curves
         for line in axes.get_lines():
             if str(line.get_label()).startswith(f"{first}: "):
                 line.set_linewidth(2.6)
-        axes.get_legend().remove()  # it would lie on the curves
         figure.legend(loc="outside lower center", ncols=2)
         return _svg(figure, name, f"DET curves on {name}")
 

@@ -17,7 +17,7 @@ from imlkd.progress import Progress
 from imlkd.reporting.page import charts
 from imlkd.reporting.page.document import write_page
 from imlkd.reporting.page.exported import export_tables
-from imlkd.reporting.page.learning import learning_of
+from imlkd.reporting.page.learning import Learning, learning_of
 from imlkd.reporting.page.listening import Clips, HardTrial, hardest
 from imlkd.reporting.page.provenance import provenance_of
 from imlkd.reporting.page.relevance import CONFIG, Explainer, Explanations
@@ -45,6 +45,18 @@ class PageOptions:
 
 
 @dataclass(frozen=True)
+class GapPart:
+    """The gap closed by each student on one list.
+
+    :param missing: why there is no chart; empty with one.
+    """
+
+    gaps: Sequence[Gap]
+    chart: Markup | None
+    missing: str
+
+
+@dataclass(frozen=True)
 class ListPart:
     """What a page says of one trial list."""
 
@@ -52,9 +64,7 @@ class ListPart:
     results: Table
     det: Markup
     histogram: Markup
-    gaps: Sequence[Gap]
-    gap_chart: Markup | None
-    no_gap: str
+    gaps: GapPart
     hardest: Sequence[HardTrial]
 
 
@@ -63,6 +73,7 @@ class Run:
     """A finished run, read once for all pages.
 
     :param models: folders, the teacher first.
+    :param taught: the teacher's training; None for an imported one.
     """
 
     sets: RecipeSets
@@ -72,7 +83,8 @@ class Run:
     scored: Mapping[str, Scored]
     rows: Mapping[str, list[Row]]
     hashes: Mapping[str, str]
-    gaps: Mapping[str, tuple[Sequence[Gap], str]]
+    gaps: Mapping[str, GapPart]
+    taught: tuple[Learning, Markup] | None
     explainer: Explainer | None = None
     networks: dict[str, SpeakerModel] = field(default_factory=dict)
 
@@ -109,18 +121,27 @@ def read_run(sets_path: Path, data: Path, models: Sequence[Path], options: PageO
     hashes = {name: data_hash(data / name, options.allow_pipes) for name in
               dict.fromkeys([sets.teacher, sets.train, *sets.tests])}  # fmt: skip
     gaps = {name: gaps_of(one, models, options.draws) for name, one in scored.items()}
-    return Run(sets, data, models, options, scored, rows_of(list(models), sets.lists), hashes, gaps)
+    rows = rows_of(list(models), sets.lists)
+    return Run(sets, data, models, options, scored, rows, hashes, gaps, training_of(models[0], options.expected))
 
 
-def gaps_of(scored: Scored, models: Sequence[Path], draws: int) -> tuple[Sequence[Gap], str]:
+def gaps_of(scored: Scored, models: Sequence[Path], draws: int) -> GapPart:
     """The gap closed by each method, or why there is none."""
     baseline = next((folder.name for folder in models[1:] if folder.name.endswith(f"_{BASELINE}")), None)
     if baseline is None:
-        return [], f"No student was trained without a teacher (method {BASELINE}): no gap to measure."
+        return GapPart([], None, f"No student was trained without a teacher (method {BASELINE}): no gap to measure.")
     found = scored.gaps(baseline, models[0].name, draws)
     if any(gap.closed is None for gap in found):
-        return found, f"The teacher is no better than {baseline} here: there is no gap to close."
-    return found, "" if found else f"No student beside {baseline}."
+        return GapPart(found, None, f"The teacher is no better than {baseline} here: there is no gap to close.")
+    if not found:
+        return GapPart([], None, f"No student beside {baseline}.")
+    return GapPart(found, charts.gap_chart(scored.name, found), "")
+
+
+def training_of(folder: Path, expected: Path | None) -> tuple[Learning, Markup] | None:
+    """The curves of a training and their chart."""
+    found = learning_of(folder, expected)
+    return (found, charts.learning_chart(found)) if found else None
 
 
 def student_page(run: Run, folder: Path) -> dict[str, Any]:
@@ -128,12 +149,11 @@ def student_page(run: Run, folder: Path) -> dict[str, Any]:
     clips = Clips(run.data, run.network(folder).frontend.sample_rate, run.options.audio, run.options.allow_pipes)
     explained = explain(run, folder, clips)
     tables, files = export_tables(folder)
-    learned = [one for path in (folder, run.teacher) if (one := learning_of(path, run.options.expected))]
     return {
         "name": folder.name,
         "teacher": run.teacher.name,
         "lists": [list_part(run, run.scored[name], folder.name, clips) for name in run.sets.lists],
-        "learning": [(one, charts.learning_chart(one)) for one in learned],
+        "learning": [one for one in (training_of(folder, run.options.expected), run.taught) if one],
         "explained": explained,
         "perturbed": perturbed(explained),
         "areas": area_table(explained),
@@ -147,16 +167,14 @@ def student_page(run: Run, folder: Path) -> dict[str, Any]:
 def list_part(run: Run, scored: Scored, model: str, clips: Clips) -> ListPart:
     """One trial list on the page of ``model``."""
     paired = scored.against_others(model, run.options.draws)
-    gaps, no_gap = run.gaps[scored.name]
+    gaps = run.gaps[scored.name]
     own = scored.by_speaker[model]
     return ListPart(
         scored.name,
-        result_table(run.rows[scored.name], paired, gaps),
+        result_table(run.rows[scored.name], paired, gaps.gaps),
         charts.det_chart(scored.name, scored.targets, model),
         charts.histogram_chart(scored.name, model, own.target, own.nontarget),
         gaps,
-        charts.gap_chart(scored.name, gaps) if gaps and not no_gap else None,
-        no_gap,
         hardest(scored, model, clips),
     )
 
