@@ -45,7 +45,7 @@ def _row(one: dict[str, Any], name: str) -> list[Cell]:
         percent(eer["value"], _interval(eer["interval"])) if eer else dash,
         percent(lost["difference"], _interval(lost["interval"]), "+") if lost else dash,
         Cell(f"{lost['p']:.3g}", lost["p"]) if lost else dash,
-        number(one["farthest"], ".1e") if one["lists"] else dash,
+        number(one["farthest"], ".2g") if one["lists"] else dash,
         number(one["size_mb"], ".2f", " MB"),
         number(one["latency_ms"], ".2f", " ms"),
         number(one["rtf"], ".5f"),

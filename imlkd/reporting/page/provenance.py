@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from imlkd import __version__
 from imlkd.reporting.results import config_hash
 from imlkd.reporting.table import git_hash
 
-PACKAGES = ("imlkd", "torch", "torchaudio", "numpy", "lhotse", "onnxruntime")
+PACKAGES = ("torch", "torchaudio", "numpy", "lhotse", "onnxruntime")
 CONFIGS = ("model.yaml", "config.yaml", "method.yaml")
 
 
@@ -29,7 +30,7 @@ class Provenance:
 def provenance_of(student: Path, models: Sequence[Path], data_hashes: Mapping[str, str], command: str) -> Provenance:
     """Of one student's page."""
     facts = [
-        ("code", f"git {git_hash(Path(__file__).parents[3])}"),
+        ("code", f"imlkd {__version__} at git {git_hash(Path(__file__).parents[3])}"),
         ("command", command or "not known"),
         *((f"data {name}", digest) for name, digest in data_hashes.items()),
         *((f"configuration of {folder.name}", config_hash(folder)) for folder in models),

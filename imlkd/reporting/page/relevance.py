@@ -54,6 +54,7 @@ class Explanation:
     """One recording.
 
     :param spectrogram: data URI of a PNG, a column a frame.
+    :param worst: of the maps, how far one does not add up.
     :param agreement: rank correlation of the two models' relevance over the frames; None with one model.
     :param cosines: to the enrolment, by model.
     """
@@ -63,6 +64,7 @@ class Explanation:
     seconds: float
     spectrogram: str
     strips: Sequence[Strip]
+    worst: str
     cosines: Mapping[str, float]
     agreement: float | None
 
@@ -167,8 +169,9 @@ def _explanation(clip: Clip, enroll: str, found: Mapping[str, WavExplanation]) -
         if name == FULL or (name != FUSED and int(name) < len(curve.values))  # a longer window is the whole recording
     ]  # fmt: skip
     order = first.order
+    errors = [worst.error for one in found.values() for worst in one.completeness.values()]
     return Explanation(
-        clip, enroll, first.seconds, _spectrogram(first), strips, {name: one.value for name, one in found.items()},
+        clip, enroll, first.seconds, _spectrogram(first), strips, f"{100 * max(errors):.1f} %", {name: one.value for name, one in found.items()},
         rank_correlation(first.curves[order].values, others[0].curves[order].values) if others else None,
     )  # fmt: skip
 
