@@ -14,11 +14,12 @@ from imlkd.reporting.page.scored import Gap
 from imlkd.reporting.page.tables import Cell, Table, number, share
 from imlkd.scoring.compare import gap_closed
 from imlkd.scoring.metrics import Floats
-from imlkd.study.analysis import Analysis
+from imlkd.study.analysis import MEAN, Analysis
 from imlkd.study.measure import FULL, conditions_of
 from imlkd.study.plan import StudyConfig, rows_of, runs_of
 from imlkd.study.record import read_records
-from imlkd.study.table import MEAN, analyses
+from imlkd.study.search import planned, try_runs
+from imlkd.study.table import analyses, has_run
 
 PAGE = "report/index.html"
 TEACHER = "teacher"
@@ -48,10 +49,11 @@ def write_study_page(config: StudyConfig, path: Path, results: Path) -> Path:
         if analysis.records
     ]
     records = read_records(results / "runs")
-    trained = sum(record.row != TEACHER for record in records)
+    plan = {run.name: run for run in planned(config, path, results)}
+    done = sum(has_run(record, plan) for record in records)
     facts = [
         ("study", str(path)),
-        ("runs", f"{trained} of {len(runs_of(config, path))}"),
+        ("runs", f"{done} of {len(runs_of(config, path)) + len(try_runs(config, path))}"),
         ("code", ", ".join(sorted({f"git {record.git}" for record in records if record.git})) or "not known"),
     ]
     write_page(

@@ -12,7 +12,16 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 from imlkd.scoring.cllr import cllr
-from imlkd.scoring.compare import Difference, _differences, _System, compare, compare_systems, draw_seeds, holm
+from imlkd.scoring.compare import (
+    Difference,
+    compare,
+    compare_systems,
+    draw_seeds,
+    gap_closed,
+    holm,
+    _differences,
+    _System,
+)
 from imlkd.scoring.intervals import bca_interval
 from imlkd.scoring.metrics import Costs, act_dcf, eer, min_dcf
 from imlkd.scoring.resampling import SpeakerTrials
@@ -187,3 +196,8 @@ def test_each_measure_is_corrected_for_its_comparisons() -> None:
     assert any(one.eer.p_holm > one.eer.p for one in found)
     alone = compare(systems[0][0], systems[2][0], (0.05,), 100)
     assert alone is not None and alone.eer.p_holm == alone.eer.p == found[1].eer.p
+
+
+def test_gap_closed() -> None:
+    assert gap_closed(0.10, 0.07, 0.05) == pytest.approx(0.6)
+    assert gap_closed(0.05, 0.04, 0.05) is None

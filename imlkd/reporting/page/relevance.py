@@ -171,7 +171,8 @@ def _explanation(clip: Clip, enroll: str, found: Mapping[str, WavExplanation]) -
     order = first.order
     errors = [worst.error for one in found.values() for worst in one.completeness.values()]
     return Explanation(
-        clip, enroll, first.seconds, _spectrogram(first), strips, f"{100 * max(errors):.1f} %", {name: one.value for name, one in found.items()},
+        clip, enroll, first.seconds, _spectrogram(first), strips, f"{100 * max(errors):.1f} %",
+        {name: one.value for name, one in found.items()},
         rank_correlation(first.curves[order].values, others[0].curves[order].values) if others else None,
     )  # fmt: skip
 
