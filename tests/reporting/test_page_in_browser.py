@@ -73,7 +73,7 @@ def test_pictures_and_audio_load(opened: Opened) -> None:
 
 def column(opened: Opened, name: str) -> list[str]:
     table = opened.page.locator("#results table").first
-    heads = table.locator("th button").all_inner_texts()
+    heads = [text.replace("\xa0", " ") for text in table.locator("th button").all_inner_texts()]
     index = heads.index(name)
     return [row.locator("td").nth(index).inner_text() for row in table.locator("tbody tr").all()]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +34,14 @@ class Pair:
     def settings(self) -> str:
         """Whether both were trained by the same configuration."""
         return "same" if config_hash(self.first) == config_hash(self.second) else "differ"
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Paths without what both have in front."""
+        folders = [folder.absolute() for folder in (self.first, self.second)]
+        common = os.path.commonpath([folder.parent for folder in folders])
+        first, second = (str(folder.relative_to(common)) for folder in folders)
+        return first, second
 
 
 def compare_experiments(first: Path, second: Path, data: Path, draws: int, out: Path | None = None) -> str:
@@ -121,7 +130,7 @@ def _compared(scored: Sequence[tuple[Pair, Scored, Scored]], draws: int, name: s
 def _table(pairs: Sequence[Pair], found: Sequence[Comparison]) -> Table:
     rows = [
         [
-            Cell(str(pair.first)), Cell(str(pair.second)), percent(one.eer.first), percent(one.eer.second),
+            *map(Cell, pair.names), percent(one.eer.first), percent(one.eer.second),
             percent(one.eer.difference, one.eer.interval, "+"), p_value(one.eer),
             cost_difference(one.min_dcf[PRIOR]), Cell(pair.settings),
         ]
@@ -135,9 +144,9 @@ def _chart(name: str, scored: Sequence[tuple[Pair, Scored, Scored]]) -> Markup:
     from imlkd.reporting.page.charts import det_chart
 
     systems = {
-        str(folder): next(iter(one.targets.values()))
+        system: next(iter(one.targets.values()))
         for pair, *both in scored
-        for folder, one in zip((pair.first, pair.second), both, strict=True)
+        for system, one in zip(pair.names, both, strict=True)
     }
     return det_chart(name, systems, "")
 
