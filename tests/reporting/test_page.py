@@ -142,7 +142,8 @@ def test_two_experiments_side_by_side(run: Run, experiments: Path, tmp_path: Pat
     text = compare_experiments(first, experiments, run.data, 50, tmp_path / "both.html")
     lines = text.splitlines()
     assert lines[0] == "toy/trials" and lines[-1] == f"also in {tmp_path / 'both.html'}"
-    (row,) = [line for line in lines if line.startswith(f"{first.relative_to(os.path.commonpath([first, experiments]))}/toy_kd")]
+    own = first.relative_to(os.path.commonpath([first, experiments]))
+    (row,) = [line for line in lines if line.startswith(f"{own}/toy_kd")]
     assert "+" in row and row.endswith("differ") and "50 draws of 4 speakers, both on the same; few" in text
     page = Page(tmp_path / "both.html")
     assert page.tags.count("svg") == 1 and page.tags.count("table") == 1 and str(experiments) in page.text
