@@ -43,7 +43,6 @@ for model in "${@:4}"; do
     [ ! -f "$model/$file" ] || made_from+=(--from "$model/$file")
   done
   for list in $lists; do
-    [ -f "$model/metrics/$list.json" ] || { echo "$0: $model/metrics/$list.json: not there: run stage 6 first (./run.sh --stage 6)" >&2; exit 1; }
     made_from+=(--from "$model/scores/$list" --from "$model/metrics/$list.json")
   done
 done

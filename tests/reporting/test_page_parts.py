@@ -27,10 +27,9 @@ from imlkd.reporting.page.exported import export_tables
 from imlkd.reporting.page.learning import learning_of
 from imlkd.reporting.page.listening import Clips, flac_uri, hardest
 from imlkd.reporting.page.relevance import chosen, png_uri, rank_correlation
-from imlkd.reporting.page.scored import Gap, Scored
+from imlkd.reporting.page.scored import Gap, Scored, scored_of
 from imlkd.reporting.page.tables import Cell, Table
 from imlkd.scoring.compare import compare
-from imlkd.scoring.speakers import speaker_trials
 
 RATE = 16000
 VALUES = st.lists(st.integers(0, 6).map(float), min_size=3, max_size=30)
@@ -42,16 +41,16 @@ def payload(uri: str, kind: str) -> bytes:
     return base64.b64decode(rest)
 
 
-def scored(seed: int = 0, speakers: int = 12, quality: tuple[float, ...] = (3.0, 1.0, 2.0)) -> Scored:
+def scored(speakers: int = 12, quality: tuple[float, ...] = (3.0, 1.0, 2.0), draws: int = 100) -> Scored:
     """A list on which a teacher, a student without and one with distillation are better the higher their quality."""
     names = [f"s{s:02}-{u}" for s in range(speakers) for u in range(3)]
     pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
     labels = np.array([a[:3] == b[:3] for a, b in pairs])
     trials = Trials(Path("t"), "kaldi", [a for a, _ in pairs], [b for _, b in pairs], labels)
-    noise = np.random.default_rng(seed).normal(size=len(pairs))
+    noise = np.random.default_rng(0).normal(size=len(pairs))
     scores = {name: q * labels + noise for name, q in zip(("teacher", "toy_none", "toy_kd"), quality, strict=True)}
     speaker = {name: name[:3] for name in names}
-    return Scored("toy/trials", trials, scores, {k: speaker_trials(trials, v, speaker) for k, v in scores.items()})
+    return scored_of("toy/trials", trials, scores, speaker, draws)
 
 
 @given(VALUES, st.data())
@@ -97,7 +96,7 @@ def test_the_hardest_trials_are_the_farthest_on_the_wrong_side(toy_corpus: Path)
     trials = Trials(Path("t"), "kaldi", [a for a, _ in pairs], [b for _, b in pairs], labels)
     scores = labels + np.random.default_rng(3).normal(size=len(pairs))
     speaker = {name: name[:2] for name in names}
-    one = Scored("toy/trials", trials, {"m": scores}, {"m": speaker_trials(trials, scores, speaker)})
+    one = scored_of("toy/trials", trials, {"m": scores}, speaker, 5)
     found = hardest(one, "m", Clips(toy_corpus.parent, RATE, wanted=False), count=2)
     assert [trial.target for trial in found] == [True, True, False, False]
     assert found[0].score == scores[labels].min() and found[0].beyond > 0
@@ -118,13 +117,13 @@ def test_chosen_trials_are_of_different_speakers() -> None:
 
 def test_differences_are_those_of_the_comparison_and_gaps_those_of_the_rates() -> None:
     one = scored()
-    found = one.against_others("toy_kd", 50)
+    found = one.against_others("toy_kd")
     assert list(found) == ["teacher", "toy_none"]
-    alone = compare(one.by_speaker["toy_kd"], one.by_speaker["toy_none"], (0.01,), 50)
+    alone = compare(one.by_speaker["toy_kd"], one.by_speaker["toy_none"], (0.01,), 100)
     assert alone is not None
     assert found["toy_none"].eer.difference == alone.eer.difference < 0
     assert found["toy_none"].eer.interval == alone.eer.interval
-    (gap,) = one.gaps("toy_none", "teacher", 200)
+    (gap,) = one.gaps("toy_none", "teacher")
     eer = {name: found[other].eer.second for name, other in (("teacher", "teacher"), ("none", "toy_none"))}
     own = found["teacher"].eer.first
     assert gap.model == "toy_kd" and gap.closed == pytest.approx((eer["none"] - own) / (eer["none"] - eer["teacher"]))
@@ -132,9 +131,9 @@ def test_differences_are_those_of_the_comparison_and_gaps_those_of_the_rates() -
 
 
 def test_there_is_no_gap_to_a_teacher_that_is_no_better() -> None:
-    (worse,) = scored(quality=(1.0, 2.0, 3.0)).gaps("toy_none", "teacher", 50)
+    (worse,) = scored(quality=(1.0, 2.0, 3.0)).gaps("toy_none", "teacher")
     assert (worse.closed, worse.interval) == (None, None)
-    (unsure,) = scored(speakers=4, quality=(1.02, 1.0, 1.01)).gaps("toy_none", "teacher", 50)
+    (unsure,) = scored(speakers=4, quality=(1.02, 1.0, 1.01)).gaps("toy_none", "teacher")
     assert unsure.interval is None
 
 

@@ -12,11 +12,12 @@ from markupsafe import Markup
 from imlkd.errors import UserError
 from imlkd.reporting.page.document import write_page
 from imlkd.reporting.page.scored import Scored, read_scored
-from imlkd.reporting.page.tables import COSTS, PRIOR, Cell, Table, cost_difference, p_value, percent
+from imlkd.reporting.page.tables import PRIOR, Cell, Table, cost_difference, p_value, percent
 from imlkd.reporting.results import config_hash
 from imlkd.reporting.table import text_table
-from imlkd.scoring.compare import Comparison, compare_systems, holm
+from imlkd.scoring.compare import Comparison, holm
 
+FIRST, SECOND = "first", "second"
 COLUMNS = (
     "first", "second", "EER, first", "EER, second", "EER, first - second [95 %]", "p (Holm)",
     f"minDCF({PRIOR}), first - second [95 %]", "settings",
@@ -59,10 +60,10 @@ def compare_experiments(first: Path, second: Path, data: Path, draws: int, out: 
     det: dict[str, Markup] = {}
     for name in names:
         own = [pair for pair in pairs if _scores(pair.first, name).is_file() and _scores(pair.second, name).is_file()]
-        scored = [(pair, _scored(pair.first, data, name), _scored(pair.second, data, name)) for pair in own]
-        tables[name] = _table([pair for pair, _, _ in scored], _compared(scored, draws, name))
+        scored = [read_scored(data, {FIRST: pair.first, SECOND: pair.second}, name, draws) for pair in own]
+        tables[name] = _table(own, _compared(scored, name))
         if out is not None:
-            det[name] = _chart(name, scored)
+            det[name] = _chart(name, own, scored)
     if out is not None:
         write_page(out, "compare.html", first=str(first), second=str(second), tables=tables, det=det)
     printed = [f"{name}\n{_text(table)}" for name, table in tables.items()]
@@ -110,19 +111,11 @@ def _scores(folder: Path, name: str) -> Path:
     return folder / "scores" / name
 
 
-def _scored(folder: Path, data: Path, name: str) -> Scored:
-    return read_scored(data, [folder], name)
-
-
-def _compared(scored: Sequence[tuple[Pair, Scored, Scored]], draws: int, name: str) -> list[Comparison]:
+def _compared(scored: Sequence[Scored], name: str) -> list[Comparison]:
     """Of each pair, p corrected for all of them."""
-    found = []
-    for _, one, other in scored:
-        systems = [list(one.by_speaker.values()), list(other.by_speaker.values())]
-        compared = compare_systems(systems, COSTS, draws)
-        if not compared:
-            raise UserError(f"{name}: no draw of its speakers has both kinds of trials: raise --bootstrap")
-        found += compared
+    found = [one for pair in scored for one in pair.drawn.compare()]
+    if len(found) < len(scored):
+        raise UserError(f"{name}: no draw of its speakers has both kinds of trials: raise --bootstrap")
     corrected = holm([one.eer.p for one in found])
     return [replace(one, eer=replace(one.eer, p_holm=p)) for one, p in zip(found, corrected, strict=True)]
 
@@ -140,13 +133,13 @@ def _table(pairs: Sequence[Pair], found: Sequence[Comparison]) -> Table:
     return Table(COLUMNS, rows, f"{found[0].draws} draws of {found[0].speakers} speakers, both on the same{few}.")
 
 
-def _chart(name: str, scored: Sequence[tuple[Pair, Scored, Scored]]) -> Markup:
+def _chart(name: str, pairs: Sequence[Pair], scored: Sequence[Scored]) -> Markup:
     from imlkd.reporting.page.charts import det_chart
 
     systems = {
-        system: next(iter(one.targets.values()))
-        for pair, *both in scored
-        for system, one in zip(pair.names, both, strict=True)
+        system: lists
+        for pair, own in zip(pairs, scored, strict=True)
+        for system, lists in zip(pair.names, own.targets.values(), strict=True)
     }
     return det_chart(name, systems, "")
 

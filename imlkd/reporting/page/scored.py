@@ -11,8 +11,8 @@ import numpy as np
 from imlkd.corpora.trials import Trials, read_trials
 from imlkd.reporting.page.tables import COSTS, Cell, Table, cost_difference, p_value, percent, share
 from imlkd.reporting.results import Row
-from imlkd.scoring.compare import Comparison, compare_systems, gap_closed
-from imlkd.scoring.intervals import Interval, draw_rates, percentile_interval
+from imlkd.scoring.compare import Comparison, Drawn, draw_systems, gap_closed
+from imlkd.scoring.intervals import Interval, percentile_interval
 from imlkd.scoring.metrics import Floats
 from imlkd.scoring.resampling import SpeakerTrials
 from imlkd.scoring.score_file import read_scores
@@ -40,42 +40,36 @@ class Scored:
     """One trial list.
 
     :param scores: (number of trials,) by model, in the order of ``trials``; teacher first.
-    :param by_speaker: the same, ready for draws of speakers.
+    :param by_speaker: the same, with the speakers of both sides.
+    :param drawn: all models on the same draws of speakers, in the order of ``scores``.
     """
 
     name: str
     trials: Trials
     scores: Mapping[str, Floats]
     by_speaker: Mapping[str, SpeakerTrials]
+    drawn: Drawn
 
     @property
     def targets(self) -> dict[str, tuple[Floats, Floats]]:
         """Target and nontarget scores by model."""
         return {name: (one.target, one.nontarget) for name, one in self.by_speaker.items()}
 
-    def against_others(self, model: str, draws: int) -> dict[str, Comparison]:
+    def against_others(self, model: str) -> dict[str, Comparison]:
         """The model less each other one on the same draws of speakers; empty where no draw counted."""
-        others = [name for name in self.by_speaker if name != model]
-        systems = [[self.by_speaker[name]] for name in (model, *others)]
-        return dict(zip(others, compare_systems(systems, COSTS, draws), strict=False)) if others else {}
+        names = list(self.by_speaker)
+        found = self.drawn.compare(names.index(model))
+        return dict(zip((name for name in names if name != model), found, strict=True)) if found else {}
 
-    def gaps(self, baseline: str, teacher: str, draws: int) -> list[Gap]:
+    def gaps(self, baseline: str, teacher: str) -> list[Gap]:
         """Of every model but these two, in the order of the models."""
-        drawn = {name: draw_rates(one, (), draws, seed=0)[:, 0] for name, one in self.by_speaker.items()}
-        whole = {name: percent_eer(one) for name, one in self.by_speaker.items()}
+        rates = {name: self.drawn.eer(index) for index, name in enumerate(self.by_speaker)}
+        (low, low_draws), (high, high_draws) = rates[baseline], rates[teacher]
         return [
-            Gap(name, gap_closed(whole[baseline], whole[name], whole[teacher]),
-                _gap_interval(drawn[baseline], drawn[name], drawn[teacher]))
-            for name in self.by_speaker
+            Gap(name, gap_closed(low, own, high), _gap_interval(low_draws, draws, high_draws))
+            for name, (own, draws) in rates.items()
             if name not in (baseline, teacher)
-        ]  # fmt: skip
-
-
-def percent_eer(trials: SpeakerTrials) -> float:
-    """EER, a fraction."""
-    from imlkd.scoring.metrics import eer
-
-    return eer(trials.target, trials.nontarget).value
+        ]
 
 
 def _gap_interval(baseline: Floats, row: Floats, teacher: Floats) -> Interval | None:
@@ -85,12 +79,23 @@ def _gap_interval(baseline: Floats, row: Floats, teacher: Floats) -> Interval | 
     return percentile_interval((baseline[better] - row[better]) / (baseline[better] - teacher[better]))
 
 
-def read_scored(data: Path, models: Sequence[Path], name: str) -> Scored:
-    """The list ``name`` (``set/list``) below ``data``, and ``scores/<name>`` of each model's folder."""
+def read_scored(data: Path, models: Mapping[str, Path], name: str, draws: int) -> Scored:
+    """The list ``name`` (``set/list``) below ``data``, and ``scores/<name>`` in the folders of models by name.
+
+    :param draws: of speakers.
+    """
     trials = read_trials(data / name)
     speakers = read_speakers([(data / name).parent / "utt2spk"])
-    scores = {folder.name: np.asarray(read_scores(folder / "scores" / name, trials)) for folder in models}
-    return Scored(name, trials, scores, {key: speaker_trials(trials, one, speakers) for key, one in scores.items()})
+    scores = {key: np.asarray(read_scores(folder / "scores" / name, trials)) for key, folder in models.items()}
+    return scored_of(name, trials, scores, speakers, draws)
+
+
+def scored_of(
+    name: str, trials: Trials, scores: Mapping[str, Floats], utt2spk: Mapping[str, str], draws: int
+) -> Scored:
+    """Scores by model with all that is measured of them."""
+    by_speaker = {key: speaker_trials(trials, one, utt2spk) for key, one in scores.items()}
+    return Scored(name, trials, scores, by_speaker, draw_systems([[one] for one in by_speaker.values()], COSTS, draws))
 
 
 def result_table(rows: Sequence[Row], paired: Mapping[str, Comparison], gaps: Sequence[Gap]) -> Table:

@@ -117,20 +117,21 @@ def write_pages(sets_path: Path, data: Path, models: Sequence[Path], options: Pa
 def read_run(sets_path: Path, data: Path, models: Sequence[Path], options: PageOptions) -> Run:
     """What all pages share."""
     sets = read_sets(sets_path)
-    scored = {name: read_scored(data, models, name) for name in sets.lists}
+    folders = {folder.name: folder for folder in models}
+    scored = {name: read_scored(data, folders, name, options.draws) for name in sets.lists}
     hashes = {name: data_hash(data / name, options.allow_pipes) for name in
               dict.fromkeys([sets.teacher, sets.train, *sets.tests])}  # fmt: skip
-    gaps = {name: gaps_of(one, models, options.draws) for name, one in scored.items()}
+    gaps = {name: gaps_of(one, models) for name, one in scored.items()}
     rows = rows_of(list(models), sets.lists)
     return Run(sets, data, models, options, scored, rows, hashes, gaps, training_of(models[0], options.expected))
 
 
-def gaps_of(scored: Scored, models: Sequence[Path], draws: int) -> GapPart:
+def gaps_of(scored: Scored, models: Sequence[Path]) -> GapPart:
     """The gap closed by each method, or why there is none."""
     baseline = next((folder.name for folder in models[1:] if folder.name.endswith(f"_{BASELINE}")), None)
     if baseline is None:
         return GapPart([], None, f"No student was trained without a teacher (method {BASELINE}): no gap to measure.")
-    found = scored.gaps(baseline, models[0].name, draws)
+    found = scored.gaps(baseline, models[0].name)
     if any(gap.closed is None for gap in found):
         return GapPart(found, None, f"The teacher is no better than {baseline} here: there is no gap to close.")
     if not found:
@@ -166,7 +167,7 @@ def student_page(run: Run, folder: Path) -> dict[str, Any]:
 
 def list_part(run: Run, scored: Scored, model: str, clips: Clips) -> ListPart:
     """One trial list on the page of ``model``."""
-    paired = scored.against_others(model, run.options.draws)
+    paired = scored.against_others(model)
     gaps = run.gaps[scored.name]
     own = scored.by_speaker[model]
     return ListPart(
