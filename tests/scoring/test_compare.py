@@ -17,6 +17,7 @@ from imlkd.scoring.compare import (
     compare,
     compare_systems,
     draw_seeds,
+    draw_systems,
     gap_closed,
     holm,
     _differences,
@@ -92,6 +93,17 @@ def test_systems_that_hardly_ever_differ_do_not_differ() -> None:
     systems = _System(point, gaps, none, none, 1), _System(point, 0 * gaps, none, none, 1)
     (found,) = _differences(*systems, "corrected", 30)
     assert (found.interval.low, found.interval.high, found.p) == (0.0, 0.0, 1.0)
+
+
+def test_any_of_the_systems_drawn_can_be_the_first() -> None:
+    systems = [[system(1, 2.0)], [system(2, 1.5)], [system(3, 1.0)]]
+    drawn = draw_systems(systems, Costs((0.01,)), draws=60)
+    assert drawn.compare(1) == compare_systems([systems[1], systems[0], systems[2]], Costs((0.01,)), draws=60)
+    assert drawn.compare(2) == compare_systems([systems[2], systems[0], systems[1]], Costs((0.01,)), draws=60)
+    found = drawn.compare()[1].eer
+    (first, first_draws), (third, third_draws) = drawn.eer(0), drawn.eer(2)
+    assert (first, third) == (found.first, found.second)
+    assert len(first_draws) == len(third_draws) == 60 and not np.array_equal(first_draws, third_draws)
 
 
 def test_other_trials_are_refused() -> None:
