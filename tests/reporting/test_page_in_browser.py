@@ -8,12 +8,14 @@ from __future__ import annotations
 import io
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from matplotlib.image import imread
 
+from imlkd.reporting.page.compare import compare_experiments
 from tests.reporting.conftest import Run
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -39,7 +41,7 @@ def browser() -> Iterator[Any]:
 class Opened:
     """A page with all that it asked for and complained about."""
 
-    def __init__(self, browser: Any, run: Run, **options: Any) -> None:
+    def __init__(self, browser: Any, path: Path, **options: Any) -> None:
         self.requests: list[str] = []
         self.complaints: list[str] = []
         self.page = browser.new_page(**options)
@@ -47,17 +49,21 @@ class Opened:
         self.page.on("console", lambda message: self.complaints.append(message.text))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("dialog", lambda dialog: self.complaints.append(dialog.message))
-        self.address = run.page("toy_kd").as_uri()
+        self.address = path.as_uri()
         self.page.goto(self.address)
+
+    def close(self) -> None:
+        """It has complained of nothing, and asked for nothing but itself."""
+        assert self.complaints == []
+        assert {url for url in self.requests if not url.startswith("data:")} == {self.address}
+        self.page.close()
 
 
 @pytest.fixture
 def opened(browser: Any, run: Run) -> Iterator[Opened]:
-    found = Opened(browser, run, viewport={"width": WIDTHS["desktop"], "height": 900})
+    found = Opened(browser, run.page("toy_kd"), viewport={"width": WIDTHS["desktop"], "height": 900})
     yield found
-    assert found.complaints == []
-    assert {url for url in found.requests if not url.startswith("data:")} == {found.address}
-    found.page.close()
+    found.close()
 
 
 def test_pictures_and_audio_load(opened: Opened) -> None:
@@ -119,7 +125,7 @@ def test_an_id_is_no_script(opened: Opened) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
 def test_it_fits_the_screen(width: int, scheme: str, browser: Any, run: Run) -> None:
-    opened = Opened(browser, run, viewport={"width": width, "height": 800}, color_scheme=scheme)
+    opened = Opened(browser, run.page("toy_kd"), viewport={"width": width, "height": 800}, color_scheme=scheme)
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
     pixels = imread(io.BytesIO(opened.page.screenshot(full_page=True)))[..., :3]
     ground = pixels[3, 3].mean()
@@ -127,13 +133,23 @@ def test_it_fits_the_screen(width: int, scheme: str, browser: Any, run: Run) -> 
     assert pixels.shape[1] == width and len(np.unique(pixels.reshape(-1, 3)[::97], axis=0)) > 50
     ink = opened.page.evaluate("getComputedStyle(document.querySelector('svg text')).fill")
     assert (sum(map(int, ink[4:-1].split(","))) < 384) == (scheme == "light")
-    opened.page.close()
+    opened.close()
 
 
 def test_it_prints(browser: Any, run: Run) -> None:
-    opened = Opened(browser, run, color_scheme="dark")
+    opened = Opened(browser, run.page("toy_kd"), color_scheme="dark")
     opened.page.emulate_media(media="print", color_scheme="dark")
     assert opened.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert not opened.page.locator("audio").first.is_visible() and opened.page.locator("img").first.is_visible()
     assert opened.page.pdf(format="A4").startswith(b"%PDF")
-    opened.page.close()
+    opened.close()
+
+
+def test_two_experiments(browser: Any, run: Run, tmp_path: Path) -> None:
+    compare_experiments(run.models[1], run.models[2], run.data, 20, tmp_path / "both.html")
+    opened = Opened(browser, tmp_path / "both.html", viewport={"width": WIDTHS["phone"], "height": 800})
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= WIDTHS["phone"]
+    opened.page.locator("th button").nth(2).click()
+    assert opened.page.locator("th").nth(2).get_attribute("aria-sort") == "ascending"
+    assert opened.page.locator("svg").bounding_box() is not None
+    opened.close()
