@@ -14,7 +14,6 @@ from typing import Any
 from imlkd.errors import UserError
 from imlkd.files import atomic_write_text, os_errors
 from imlkd.reporting.results import config_hash
-from imlkd.reporting.table import git_hash
 
 LOG = "log/train.jsonl"
 _DIGITS = 5
@@ -51,8 +50,7 @@ def keep(exp: Path, path: Path, names: list[str]) -> None:
         if not losses:
             raise UserError(f"{exp / name / LOG}: no epochs: name models that were trained here")
         models[name] = {"config": config_hash(exp / name), "loss": losses}
-    content = {"git": git_hash(Path(__file__).parents[2]), "models": models}
-    atomic_write_text(path, json.dumps(content, indent=1) + "\n")
+    atomic_write_text(path, json.dumps({"models": models}, indent=1) + "\n")
 
 
 def expected_loss(path: Path | None, folder: Path) -> tuple[list[float], str]:
@@ -69,7 +67,7 @@ def expected_loss(path: Path | None, folder: Path) -> tuple[list[float], str]:
             return [], f"{path.name} holds none of this model"
         if own["config"] != config_hash(folder):
             return [], f"{path.name} is of configuration {own['config']}, this model of {config_hash(folder)}"
-        return [float(value) for value in own["loss"]], f"of git {content['git']}"
+        return [float(value) for value in own["loss"]], path.name
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: damaged: make it again with python -m imlkd.reporting.expected") from error
 
