@@ -126,7 +126,8 @@ def test_export_and_expected_losses(toy_corpus: Path, tmp_path: Path) -> None:
     write_pages(made.sets, made.data, made.models, PageOptions(draws=20, expected=tmp_path / "expected.json"))
     page = Page(made.page("toy_kd"))
     assert "fp32" in page.text and "In export/: model.onnx." in page.text
-    assert "Farthest from the expected loss (expected.json) at epoch 1" in page.text and "holds none of this model" in page.text
+    assert "Farthest from the expected loss (expected.json) at epoch" in page.text
+    assert "expected.json holds none of this model" in page.text
 
 
 @pytest.fixture
