@@ -133,7 +133,7 @@ def draw_systems(
     costs: Costs | None = None,
     draws: int = 1000,
     seed: int = 0,
-    method: str = "percentile",
+    method: str = "corrected",
     llr: bool = False,
 ) -> Drawn:
     """Measure systems on the same draws; see ``compare_systems``."""

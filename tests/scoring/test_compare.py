@@ -14,14 +14,14 @@ from scipy.stats import t as student
 from imlkd.scoring.cllr import cllr
 from imlkd.scoring.compare import (
     Difference,
+    _differences,
+    _System,
     compare,
     compare_systems,
     draw_seeds,
     draw_systems,
     gap_closed,
     holm,
-    _differences,
-    _System,
 )
 from imlkd.scoring.intervals import bca_interval
 from imlkd.scoring.metrics import Costs, act_dcf, eer, min_dcf
