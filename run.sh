@@ -40,6 +40,7 @@ top_k=300
 calibrate=
 export=
 export_options=
+page_audio=true
 allow_pipes=false
 force=false
 
@@ -75,9 +76,10 @@ Scores
   --top-k N                  of them count in --score-norm as                (default: $top_k)
   --calibrate SET/LIST       fit a calibration of each model on this list, and make the scores of the others
                              log-likelihood ratios; no speaker of SET may be in them
-Export (stage 7)
+Export and page (stage 7)
   --export FORMAT[,FORMAT...]  of every student: onnx, fp16, int8, features, safetensors, torchscript
   --export-options 'O V ...'   further options of local/export.sh, e.g. '--max-loss 10% --licence CC-BY-4.0'
+  --page-audio true|false      put clips of the test sets into the students' pages  (default: $page_audio)
 Where and how
   --data DIR, --exp DIR      where prepared data and results go              (default: $data, $exp)
   --stage N, --stop-stage M  first and last stage to run                     (default: $stage, $stop_stage)
@@ -242,6 +244,8 @@ if wanted 7; then
         "${more[@]}" "$data/$corpus.sets.yaml" "$model"
     done
   fi
+  local/page.sh --command "$command_line" --bootstrap "$bootstrap" --audio "$page_audio" --expected "$conf/expected.json" \
+    --allow-pipes "$allow_pipes" --force "$force" "$data/$corpus.sets.yaml" "$data" "$exp" "$teacher_dir" "${students[@]}"
 fi
 log "done"
 exit 0

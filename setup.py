@@ -17,7 +17,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["imlkd", "imlkd.*"]),
-    package_data={"imlkd": ["py.typed"]},
+    package_data={"imlkd": ["py.typed", "reporting/page/templates/*"]},
     entry_points={"console_scripts": ["imlkd=imlkd.cli.main:run"]},
     install_requires=["numpy>=2.0", "soundfile>=0.13", "PyYAML>=6.0", "click>=8.1", "tqdm>=4.66", "onnxruntime>=1.20"],
     extras_require={
@@ -33,6 +33,7 @@ setup(
             "kaldiio>=2.18",
             "captum>=0.9",
             "matplotlib>=3.9",
+            "jinja2>=3.1",
             "multi_quantization>=0.1.1",
         ],
         "m4a": ["av>=14"],
@@ -51,6 +52,7 @@ setup(
             "sherpa-onnx>=1.12",
             "av>=14",
             "silero-vad>=6.2",
+            "playwright>=1.49",
         ],
     },
     classifiers=[

@@ -10,7 +10,7 @@ help_message="Usage: $0 --data DIR [options] <study.yaml>
   --data DIR     Kaldi data directory of all training speakers
   --jobs N       trainings at a time, a core each (default: $jobs)
   --work DIR     what can be made again: folds, teachers, targets, students (default: $work/NAME)
-  --results DIR  what is kept: folds, a record for each run, RESULTS.md, results.json (default: egs/study/NAME)
+  --results DIR  what is kept: folds, a record for each run, RESULTS.md, results.json, report/ (default: egs/study/NAME)
 NAME is that of <study.yaml>. Killed and started again, it goes on: a run with a record is not made again."
 
 . ./path.sh

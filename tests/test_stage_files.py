@@ -319,6 +319,17 @@ def test_stage_7_report(recipe: Path) -> None:
     assert (recipe / "exp/results.txt").read_text().startswith("minivox_test/trials\n")
 
 
+def test_stage_7_page(recipe: Path) -> None:
+    page = (recipe / "exp/minivox_imlkd/report/index.html").read_text(encoding="utf-8")
+    assert not (recipe / "exp/minivox_teacher/report/index.html").exists()
+    for name in MODELS:
+        metrics = json.loads((recipe / f"exp/{name}/metrics/minivox_test/trials.json").read_text())
+        assert re.search(rf"<td>{name}</td>.*>{100 * metrics['eer']['value']:.2f} % \[", page)
+    assert "data:audio/flac;base64," in page and page.count('class="strip"') > 10
+    assert "No student was trained without a teacher" in page and "Not exported" in page
+    assert not re.search(r'(src|href)="(?!data:|#)', page)
+
+
 def test_nothing_half_written_is_left_and_logs_say_how_jobs_ended(recipe: Path) -> None:
     assert not [path for path in recipe.rglob("*") if re.search(r"\.tmp\d+|\.pending$|\.new$", path.name)]
     logs = list(recipe.rglob("*.log"))
@@ -330,7 +341,8 @@ def test_nothing_half_written_is_left_and_logs_say_how_jobs_ended(recipe: Path) 
 
 def test_every_stage_has_its_marker(recipe: Path) -> None:
     markers = {str(path.relative_to(recipe)) for path in recipe.rglob(".done*") if "/split" not in str(path)}
-    expected = {"data/.done.minivox", "exp/.done.report", "exp/minivox_teacher/.done", "exp/minivox_imlkd/.done"}
+    expected = {"data/.done.minivox", "exp/.done.report", "exp/.done.page"}
+    expected |= {"exp/minivox_teacher/.done", "exp/minivox_imlkd/.done"}
     expected |= {f"data/{name}/.done.features" for name in SETS[:2]}
     targets = "exp/minivox_teacher/targets_minivox_train"
     expected |= {f"{targets}/.done{end}" for end in ("", ".1", ".2")}

@@ -96,7 +96,7 @@ def confirm(file: Path, data: Path, work: Path, results: Path, test: str, trials
 @click.argument("file", type=PATH)
 @click.option("--results", type=PATH, required=True, help="Folder that `imlkd study run` wrote.")
 def table(file: Path, results: Path) -> None:
-    """Write RESULTS.md and results.json from the records that are there, and print the former."""
+    """Write RESULTS.md, results.json and report/index.html from the records that are there, and print the former."""
     click.echo(_write(file, results))
 
 
@@ -104,6 +104,7 @@ def _write(file: Path, results: Path) -> str:
     import json
 
     from imlkd.files import atomic_write_text
+    from imlkd.study.page import write_study_page
     from imlkd.study.plan import read_study
     from imlkd.study.table import as_json, markdown
 
@@ -111,4 +112,5 @@ def _write(file: Path, results: Path) -> str:
     text = markdown(config, file, results)
     atomic_write_text(results / "RESULTS.md", text)
     atomic_write_text(results / "results.json", json.dumps(as_json(config, file, results), indent=1) + "\n")
+    write_study_page(config, file, results)
     return text

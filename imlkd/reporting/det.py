@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -44,9 +45,17 @@ def draw_det(path: Path | str, systems: Mapping[str, Lists], p_target: float = 0
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 6.0), layout="constrained")
-    axes = figure.add_subplot()
+    plot_det(figure.add_subplot(), systems, p_target)
+    with atomic_path(path) as temporary:
+        FigureCanvasAgg(figure).print_png(str(temporary))  # type: ignore[no-untyped-call]
+
+
+def plot_det(
+    axes: Any, systems: Mapping[str, Lists], p_target: float = 0.01, points: int = _DRAWN, legend: bool = True
+) -> None:
+    """The same on matplotlib's ``axes``, with at most about ``points`` points a curve."""
     for name, (target, nontarget) in systems.items():
-        miss, false_alarm, _ = _thinned(roc_points(target, nontarget))
+        miss, false_alarm, _ = _thinned(roc_points(target, nontarget), points)
         rate, best = eer(target, nontarget), min_dcf(target, nontarget, p_target)
         (line,) = axes.plot(probit(false_alarm), probit(miss), label=f"{name}: EER {100 * rate.value:.2f} %")
         axes.plot(probit([rate.value]), probit([rate.value]), "o", color=line.get_color())
@@ -60,13 +69,12 @@ def draw_det(path: Path | str, systems: Mapping[str, Lists], p_target: float = 0
     axes.set_ylabel("misses (%)")
     axes.set_title(f"dot: EER, cross: minDCF({p_target:g})", fontsize="small")
     axes.grid(alpha=0.3)
-    axes.legend(loc="upper right", fontsize="small")
-    with atomic_path(path) as temporary:
-        FigureCanvasAgg(figure).print_png(str(temporary))  # type: ignore[no-untyped-call]
+    if legend:
+        axes.legend(loc="upper right", fontsize="small")
 
 
-def _thinned(points: tuple[Floats, Floats, Floats]) -> tuple[Floats, ...]:
-    step = max(1, len(points[0]) // _DRAWN)
+def _thinned(points: tuple[Floats, Floats, Floats], most: int) -> tuple[Floats, ...]:
+    step = max(1, len(points[0]) // most)
     return tuple(column[::step] for column in points)
 
 

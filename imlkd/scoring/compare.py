@@ -75,6 +75,32 @@ class _System:
     seeds: int
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """Systems measured on the same draws of speakers, so that any of them can be compared with the others.
+
+    :param speakers: in the trials.
+    """
+
+    systems: Sequence[_System]
+    costs: Costs
+    speakers: int
+    method: str
+    llr: bool
+
+    def compare(self, first: int = 0) -> list[Comparison]:
+        """One system with each of the others, in their order; empty when no draw had both kinds of trials."""
+        if not len(self.systems[0].drawn):
+            return []
+        others = [one for index, one in enumerate(self.systems) if index != first]
+        chosen = (self.costs, self.speakers, self.method, self.llr)
+        return _with_holm([_comparison(self.systems[first], other, *chosen) for other in others])
+
+    def eer(self, index: int) -> tuple[float, Floats]:
+        """EER of a system, and that of each draw, (draws,)."""
+        return float(self.systems[index].whole[0]), self.systems[index].drawn[:, 0]
+
+
 def compare(
     first: SpeakerTrials, second: SpeakerTrials, p_targets: tuple[float, ...], draws: int = 1000, seed: int = 0
 ) -> Comparison | None:
@@ -99,6 +125,18 @@ def compare_systems(
     :returns: a comparison for each system but the first; empty when no draw had both kinds of trials.
     :raises ValueError: when the systems' scores are not of the same trials.
     """
+    return draw_systems(systems, costs, draws, seed, method, llr).compare()
+
+
+def draw_systems(
+    systems: Sequence[Sequence[SpeakerTrials]],
+    costs: Costs | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+    method: str = "corrected",
+    llr: bool = False,
+) -> Drawn:
+    """Measure systems on the same draws; see ``compare_systems``."""
     costs = costs or Costs()
     first = systems[0][0]
     for run in (run for system in systems for run in system):
@@ -112,11 +150,7 @@ def compare_systems(
         _measure(system, costs, draws, seed, of_seeds, method == "bca", llr)
         for system, of_seeds in zip(systems, seeds, strict=True)
     ]
-    if not len(measured[0].drawn):
-        return []
-    speakers = len(first.speakers())
-    found = [_comparison(measured[0], other, costs, speakers, method, llr) for other in measured[1:]]
-    return _with_holm(found)
+    return Drawn(measured, costs, len(first.speakers()), method, llr)
 
 
 def draw_seeds(count: int, draws: int, seed: np.random.SeedSequence) -> Integers:
@@ -136,6 +170,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
         least = max(least, min(1.0, (len(p_values) - rank) * p_values[index]))
         adjusted[index] = least
     return adjusted
+
+
+def gap_closed(baseline: float, row: float, teacher: float) -> float | None:
+    """Share of the way from the baseline to the teacher that a row has gone; None where the teacher is no better."""
+    return (baseline - row) / (baseline - teacher) if baseline > teacher else None
 
 
 def _measure(
@@ -212,6 +251,8 @@ def two_sided_p(gaps: Floats, speakers: int | None = None) -> float:
 
 def _with_holm(found: list[Comparison]) -> list[Comparison]:
     """Correct each measure for the number of comparisons."""
+    if not found:
+        return []
 
     def corrected(differences: list[Difference]) -> list[Difference]:
         return [

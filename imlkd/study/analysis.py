@@ -207,8 +207,3 @@ class _Drawn:
 
 
 POWER = 1.959964 + 0.841621  # normal quantiles of a two-sided level of 5 % and of a power of 80 %
-
-
-def gap_closed(baseline: float, row: float, teacher: float) -> float | None:
-    """Share of the way from the baseline to the teacher that a row has gone; None where the teacher is no better."""
-    return (baseline - row) / (baseline - teacher) if baseline > teacher else None

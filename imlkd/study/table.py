@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from imlkd.study.analysis import ALL, MEAN, RECORDINGS, Analysis, Cell, Paired, gap_closed
+from imlkd.scoring.compare import gap_closed
+from imlkd.study.analysis import ALL, MEAN, RECORDINGS, Analysis, Cell, Paired
 from imlkd.study.folds import read_fold
 from imlkd.study.measure import FULL, conditions_of
 from imlkd.study.plan import Run, StudyConfig, rows_of, runs_of, students_of, tries_of

@@ -23,7 +23,7 @@ MARKERS = {
     4: "exp/minivox_[nki]*/.done",
     5: "exp/*/xvectors_*/.done",
     6: "exp/*/scores/*/.done.*",
-    7: "exp/.done.report",
+    7: "exp/.done.[rp]*",
 }
 
 

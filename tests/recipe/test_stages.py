@@ -86,6 +86,7 @@ def test_a_method_s_settings_rerun_that_method(workspace: Workspace) -> None:
         "stage 5 (minivox_kd, minivox_test)",
         "stage 6 (minivox_kd, minivox_test/trials)",
         "stage 7",
+        "stage 7 (page)",
     ]
     assert ran["stage 4 (kd)"] == "conf_tiny/kd.yaml changed"
     assert ran["stage 5 (minivox_kd, minivox_test)"] == "minivox_kd/final.pt changed"

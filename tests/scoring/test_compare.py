@@ -12,7 +12,17 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 from imlkd.scoring.cllr import cllr
-from imlkd.scoring.compare import Difference, _differences, _System, compare, compare_systems, draw_seeds, holm
+from imlkd.scoring.compare import (
+    Difference,
+    _differences,
+    _System,
+    compare,
+    compare_systems,
+    draw_seeds,
+    draw_systems,
+    gap_closed,
+    holm,
+)
 from imlkd.scoring.intervals import bca_interval
 from imlkd.scoring.metrics import Costs, act_dcf, eer, min_dcf
 from imlkd.scoring.resampling import SpeakerTrials
@@ -83,6 +93,17 @@ def test_systems_that_hardly_ever_differ_do_not_differ() -> None:
     systems = _System(point, gaps, none, none, 1), _System(point, 0 * gaps, none, none, 1)
     (found,) = _differences(*systems, "corrected", 30)
     assert (found.interval.low, found.interval.high, found.p) == (0.0, 0.0, 1.0)
+
+
+def test_any_of_the_systems_drawn_can_be_the_first() -> None:
+    systems = [[system(1, 2.0)], [system(2, 1.5)], [system(3, 1.0)]]
+    drawn = draw_systems(systems, Costs((0.01,)), draws=60)
+    assert drawn.compare(1) == compare_systems([systems[1], systems[0], systems[2]], Costs((0.01,)), draws=60)
+    assert drawn.compare(2) == compare_systems([systems[2], systems[0], systems[1]], Costs((0.01,)), draws=60)
+    found = drawn.compare()[1].eer
+    (first, first_draws), (third, third_draws) = drawn.eer(0), drawn.eer(2)
+    assert (first, third) == (found.first, found.second)
+    assert len(first_draws) == len(third_draws) == 60 and not np.array_equal(first_draws, third_draws)
 
 
 def test_other_trials_are_refused() -> None:
@@ -187,3 +208,8 @@ def test_each_measure_is_corrected_for_its_comparisons() -> None:
     assert any(one.eer.p_holm > one.eer.p for one in found)
     alone = compare(systems[0][0], systems[2][0], (0.05,), 100)
     assert alone is not None and alone.eer.p_holm == alone.eer.p == found[1].eer.p
+
+
+def test_gap_closed() -> None:
+    assert gap_closed(0.10, 0.07, 0.05) == pytest.approx(0.6)
+    assert gap_closed(0.05, 0.04, 0.05) is None

@@ -8,7 +8,7 @@ import pytest
 from imlkd.corpora.trials import Trials
 from imlkd.scoring.compare import compare_systems
 from imlkd.scoring.metrics import Costs, eer
-from imlkd.study.analysis import Analysis, Slice, gap_closed, speaker_trials
+from imlkd.study.analysis import Analysis, Slice, speaker_trials
 from imlkd.study.folds import Fold
 from imlkd.study.record import Record, packed
 
@@ -98,8 +98,3 @@ def test_one_fold_of_one_corpus_is_what_compare_says() -> None:
     (theirs,) = compare_systems(systems, Costs((0.01,)), 200, 1, "percentile")  # type: ignore[arg-type]
     assert ours.relative == pytest.approx(theirs.eer.difference / theirs.eer.second)
     assert ours.p == pytest.approx(theirs.eer.p)
-
-
-def test_gap_closed() -> None:
-    assert gap_closed(0.10, 0.07, 0.05) == pytest.approx(0.6)
-    assert gap_closed(0.05, 0.04, 0.05) is None
