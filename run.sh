@@ -17,6 +17,7 @@ teacher=own
 teacher_speakers=
 teacher_weights=
 methods=none,kd,imlkd
+classes=speakers
 conf=
 data=data
 exp=exp
@@ -29,6 +30,8 @@ nodes=
 cmd=
 relevance_set=
 student_model=
+init_from_teacher=false
+share_head=false
 student_set=
 gate=
 lm_epochs=0
@@ -59,13 +62,19 @@ Corpus
   --allow-pipes true|false   run commands that wav.scp holds                 (default: $allow_pipes)
 Models
   --teacher NAME             own: train one here; resemblyzer: import the published one; speechbrain:DIR, wespeaker:DIR,
-                             3dspeaker:FILE: import these weights              (default: $teacher)
+                             3dspeaker:FILE, torchaudio:FILE, onnx:FILE: import these weights; model:DIR: one trained
+                             here; several of these with commas between are averaged; xvectors:F.scp: embeddings
+                             that are there already                          (default: $teacher)
+  --classes KIND             what posteriors are over: speakers; recordings; clusters:K of the teacher's embeddings,
+                             for audio without labels                        (default: $classes)
   --teacher-weights FILE     weights of the published one   (default: those of its installed package)
   --teacher-speakers FILE    whom an imported teacher was trained on, one a line: test sets with them are refused
   --methods NAME[,NAME...]   of imlkd methods; NAME+NAME together            (default: $methods)
   --conf DIR                 YAML files                                      (default: egs/CORPUS/conf)
   --relevance-set 'K=V ...'  override keys of relevance.yaml, e.g. 'nodes=8 segments.durations=[2.0]'
   --student-model NAME       tdnn, ecapa, xvector, resnet, campplus, redimnet or nexttdnn  (default: that of student.yaml)
+  --init-from-teacher true|false  first weights of students: the teacher's where name and shape fit (default: $init_from_teacher)
+  --share-head true|false    class weights of students: the teacher's, frozen (default: $share_head)
   --gate NAME                integrated input: soft, tf, top, add, del, path, perm, energy, id (default: that of student.yaml)
   --student-set 'K=V ...'    override keys of student.yaml, e.g. 'training.epochs=10'
   --lm-epochs N              then fine-tune each student with a large margin, into a folder of its own (default: $lm_epochs)
@@ -120,20 +129,26 @@ if [ "$backend $score_norm" != "cosine none" ]; then
 fi
 
 command_line+=${calibrate:+ --calibrate $calibrate}${gate:+ --gate $gate}
+[ "$classes" = speakers ] || command_line+=" --classes $classes"
+[ "$init_from_teacher" = false ] || command_line+=" --init-from-teacher true"
+[ "$share_head" = false ] || command_line+=" --share-head true"
 [ "$lm_epochs" = 0 ] || command_line+=" --lm-epochs $lm_epochs"
 
 log() { echo "$(date '+%H:%M:%S') $*"; }
 wanted() { at="stage $1" && [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
 
 case $teacher in  # KIND:PATH names both
+  *,*) ;; # several, averaged
   *:*) teacher_weights=${teacher#*:}; teacher=${teacher%%:*} ;;
 esac
+[ "$init_from_teacher" = false ] || student_set="start=teacher $student_set"
+[ "$share_head" = false ] || student_set="head=teacher $student_set"
 student_set="${student_model:+model=$student_model }${gate:+gate.kind=$gate }$student_set"
 
 imlkd recipe check --corpus "$corpus" --stage "$stage" --stop-stage "$stop_stage" --nj "$nj" \
   --teacher "$teacher" --methods "$methods" --conf "$conf" --exp "$exp" --data "$data" --bootstrap "$bootstrap" \
   --own-data "$train$test$trials$train_cuts$test_cuts" --voxceleb "$voxceleb1$voxceleb2$voxceleb_trials$voxceleb_options" \
-  --teacher-weights "$teacher_weights" --relevance-set "$relevance_set" --student-set "$student_set" \
+  --teacher-weights "$teacher_weights" --classes "$classes" --relevance-set "$relevance_set" --student-set "$student_set" \
   --backend "$backend" --score-norm "$score_norm" --top-k "$top_k" --lda-dim "$lda_dim" --export "$export" \
   --ngpu "$ngpu" --nproc "$nproc" --nodes "$nodes" --cmd "$train_cmd"
 exec 8>"$exp/.lock"
@@ -163,7 +178,14 @@ train_set="" teacher_set="" test_sets="" lists=""
 sets=$(imlkd recipe sets "$data/$corpus.sets.yaml")
 eval "$sets"
 teacher_dir=$exp/$teacher
+[[ $teacher != *,* ]] || teacher_dir=$exp/$(sed 's/:[^,]*//g; s/,/+/g' <<< "$teacher")
 [ "$teacher" = own ] && teacher_dir=$exp/${corpus}_teacher
+student_prefix=$exp/$corpus
+labelled_dir=$teacher_dir # where a teacher of one's own is trained on labels
+if [ "$classes" != speakers ]; then
+  teacher_dir+=_${classes/:/}
+  student_prefix+=_${classes/:/}
+fi
 targets=$teacher_dir/targets_$train_set
 read -r -a all_lists <<< "$lists"
 read -r -a all_test_sets <<< "$test_sets"
@@ -181,8 +203,8 @@ if [ -n "$calibrate" ] && [[ " $lists " != *" $calibrate "* ]]; then
 fi
 students=()
 for method in ${methods//,/ }; do
-  students+=("$exp/${corpus}_$method")
-  [ "$lm_epochs" = 0 ] || students+=("$exp/${corpus}_${method}_lm")
+  students+=("${student_prefix}_$method")
+  [ "$lm_epochs" = 0 ] || students+=("${student_prefix}_${method}_lm")
 done
 
 if wanted 1; then
@@ -197,8 +219,18 @@ exec 7>&-
 
 if wanted 2; then
   log "stage 2: teacher $teacher"
-  local/teacher.sh --nproc "$nproc" --ngpu "$ngpu" --nodes "$nodes" --cmd "$train_cmd" --teacher "$teacher" --weights "$teacher_weights" --conf "$conf" \
-    --allow-pipes "$allow_pipes" --force "$force" "$data/$teacher_set" "$teacher_dir"
+  if [ "$teacher" = own ] || [ "$classes" = speakers ]; then
+    set=$teacher_set
+    [ "$teacher" != xvectors ] || set=$train_set # nobody has asked for embeddings of more
+    local/teacher.sh --nproc "$nproc" --ngpu "$ngpu" --nodes "$nodes" --cmd "$train_cmd" --teacher "$teacher" --weights "$teacher_weights" \
+      --conf "$conf" --allow-pipes "$allow_pipes" --force "$force" "$data/$set" "$labelled_dir"
+  fi
+  if [ "$classes" != speakers ]; then
+    named=$teacher weights=$teacher_weights
+    [ "$teacher" != own ] || { named=model weights=$labelled_dir; }
+    local/classes.sh --cmd "$train_cmd" --weights "$weights" --classes "$classes" --allow-pipes "$allow_pipes" \
+      --force "$force" "$named" "$data/$train_set" "$teacher_dir"
+  fi
 fi
 
 if wanted 3; then
@@ -211,12 +243,19 @@ if wanted 4; then
   log "stage 4: distil ${methods//,/, }"
   local/distil.sh --lm-epochs "$lm_epochs" --nj "$nj" --nproc "$nproc" --ngpu "$ngpu" --nodes "$nodes" --cmd "$train_cmd" --conf "$conf" \
     --set "$student_set" --force "$force" \
-    "$methods" "$data/$train_set" "$targets" "$exp/${corpus}"
+    "$methods" "$data/$train_set" "$targets" "$student_prefix"
+fi
+
+scored=("$teacher_dir" "${students[@]}")
+if [ "$teacher" = xvectors ] && [ "$stop_stage" -ge 5 ]; then # a table may have nothing of the test sets
+  for set in $embedded; do
+    imlkd model covers "$teacher_dir" "$data/$set" || { scored=("${students[@]}"); break; }
+  done
 fi
 
 if wanted 5; then
   log "stage 5: embeddings"
-  for model in "$teacher_dir" "${students[@]}"; do
+  for model in "${scored[@]}"; do
     for set in $embedded; do
       local/embed.sh --nj "$nj" --cmd "$extract_cmd" --allow-pipes "$allow_pipes" --force "$force" \
         "$model" "$data/$set" "$model/xvectors_$set"
@@ -226,7 +265,7 @@ fi
 
 if wanted 6; then
   log "stage 6: scores"
-  for model in "$teacher_dir" "${students[@]}"; do
+  for model in "${scored[@]}"; do
     local/score.sh --cmd "$score_cmd" --bootstrap "$bootstrap" --backend "$backend" --lda-dim "$lda_dim" \
       --score-norm "$score_norm" --cohort "$train_set" --top-k "$top_k" --calibrate "$calibrate" --force "$force" \
       "$model" "$data" "${all_lists[@]}"
@@ -236,7 +275,7 @@ fi
 if wanted 7; then
   log "stage 7: report"
   local/report.sh --command "$command_line" --force "$force" "$data/$corpus.sets.yaml" "$data" "$exp" \
-    "$teacher_dir" "${students[@]}"
+    "${scored[@]}"
   read -r -a more <<< "$export_options"
   if [ -n "$export" ]; then
     for model in "${students[@]}"; do

@@ -13,6 +13,7 @@ from typing import Any
 from imlkd.features.fbank import FbankConfig
 from imlkd.models.campplus import CampPlusConfig
 from imlkd.models.ecapa import EcapaConfig
+from imlkd.models.eres2net import Eres2netConfig
 from imlkd.models.networks import CONFIGS, build_network, name_of
 from imlkd.models.nexttdnn import NextTdnnConfig
 from imlkd.models.redimnet import RedimnetConfig
@@ -41,6 +42,8 @@ ROWS: list[tuple[Any, int, str, str, str]] = [
     (ResnetConfig(width=32, depth=34), 80, "6.63", "4.55", WESPEAKER),
     (CampPlusConfig(), 80, "7.18", "1.15", WESPEAKER),
     (CampPlusConfig(front=16, width=64, growth=16, embedding_dim=192), 80, "", "", ""),
+    (Eres2netConfig(embedding_dim=512), 80, "7.88", "3.43", WESPEAKER),
+    (Eres2netConfig(width=12), 80, "", "", ""),
     (RedimnetConfig(), 60, "1.0", "0.43", REDIMNET),
     (RedimnetConfig(), 80, "", "", ""),
     (NextTdnnConfig(kernels=[65]), 80, "1.6", "0.29", REDIMNET),

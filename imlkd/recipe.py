@@ -14,10 +14,29 @@ from imlkd.files import make_dir, os_errors
 from imlkd.kaldi_io import read_table
 
 LAST_STAGE = 7
-TEACHERS_IN_FILES = ("speechbrain", "wespeaker", "3dspeaker")
+PUBLISHED_TEACHERS = ("resemblyzer",)
+TEACHERS_IN_FILES = ("speechbrain", "wespeaker", "3dspeaker", "torchaudio", "onnx", "model", "xvectors")
 CORPORA = ("minivox", "kaldi", "voxceleb")
 BACKENDS = ("cosine", "plda")
 SCORE_NORMS = ("none", "z", "t", "s", "as")
+
+
+def teachers_of(teacher: str, weights: str = "") -> list[tuple[str, str]]:
+    """Kind and path of each teacher of ``KIND[:PATH][,KIND[:PATH]...]``; no path: an empty one.
+
+    :param weights: the path of a single one, given apart.
+    """
+    parts = [one.partition(":") for one in teacher.split(",")]
+    return [(kind, path or (weights if len(parts) == 1 else "")) for kind, _, path in parts]
+
+
+def check_classes(classes: str) -> None:
+    """UserError unless they are ``speakers``, ``recordings`` or ``clusters:K`` of two or more."""
+    kind, _, count = classes.partition(":")
+    if classes in ("speakers", "recordings"):
+        return
+    if kind != "clusters" or not count.isdecimal() or int(count) < 2:
+        raise UserError(f"--classes {classes}: give speakers, recordings, or clusters:K with K 2 or more")
 
 
 def check_stages(corpus: str, stage: str, stop_stage: str, nj: str, bootstrap: str = "1000") -> None:
@@ -70,10 +89,17 @@ def check_belongings(corpus: str, own_data: str, voxceleb: str, teacher: str, we
         raise UserError(f"--voxceleb1, --voxceleb-trials, ...: given, but --corpus is {corpus}: add --corpus voxceleb")
     if weights and teacher == "own":
         raise UserError(f"--teacher-weights {weights}: given, but --teacher is own: name the teacher they belong to")
-    if weights and not Path(weights).exists():
-        raise UserError(f"{weights}: no such file: mend --teacher-weights")
-    if teacher in TEACHERS_IN_FILES and not weights:
-        raise UserError(f"--teacher {teacher}: its weights are not given: write --teacher {teacher}:PATH")
+    if weights and "," in teacher:
+        raise UserError(f"--teacher-weights {weights}: there are several teachers: write KIND:PATH,KIND:PATH")
+    several = teachers_of(teacher, weights)
+    for kind, path in several:
+        if path and not Path(path).exists():
+            raise UserError(f"{path}: no such file: mend --teacher-weights, or the path behind {kind}:")
+        if kind in TEACHERS_IN_FILES and not path:
+            raise UserError(f"--teacher {kind}: its weights are not given: write --teacher {kind}:PATH")
+        if len(several) > 1 and kind in ("own", "xvectors"):
+            remedy = "train it first, then give model:DIR, its folder" if kind == "own" else "leave it out"
+            raise UserError(f"--teacher {teacher}: {kind} cannot be one of several: {remedy}")
 
 
 def check_folders(conf: Path, outputs: list[Path]) -> None:

@@ -39,7 +39,7 @@ overrides=()
 for pair in $set; do overrides+=(--set "$pair"); done
 pipes=()
 [ "$allow_pipes" = false ] || pipes=(--allow-pipes)
-imlkd model segments "$data" "$dir" --config "$conf" "${overrides[@]}"
+imlkd model segments "$data" "$dir" --config "$conf" --teacher "$teacher" "${overrides[@]}"
 imlkd watch "explain $set_name" "$dir/log" explain \
   $cmd JOB=1:"$nj" "$dir/log/explain.JOB.log" \
   imlkd model explain "$teacher" "$data" "$dir" --job JOB --nj "$nj" \

@@ -12,7 +12,8 @@ nodes=
 allow_pipes=false
 force=false
 help_message="Usage: $0 [options] <data-dir> <teacher-dir>
-  --teacher NAME             own, resemblyzer, speechbrain, wespeaker or 3dspeaker (default: $teacher)
+  --teacher NAME             own, resemblyzer, or what --weights are: speechbrain, wespeaker, 3dspeaker, torchaudio, onnx,
+                             model, xvectors; or several as KIND:PATH,KIND:PATH (default: $teacher)
   --weights PATH             of the published teacher (default: those of its installed package)
   --conf DIR                 holds teacher.yaml and head.yaml (default: $conf)
   --cmd CMD                  job runner (default: $cmd)
@@ -40,8 +41,12 @@ if [ "$teacher" = own ]; then
 else
   train=(local/train.sh)
   needs=()
-  [ -n "$weights" ] || [ ! -f local/install_"$teacher".sh ] || local/install_"$teacher".sh
   made_from=(--from "$conf/head.yaml" --code imlkd.training.imported_teacher)
+  IFS=, read -r -a members <<< "$teacher"
+  for member in "${members[@]}"; do # KIND, or of several KIND:PATH
+    [[ $member != *:* ]] || { made_from+=(--from "${member#*:}"); continue; }
+    [ -n "$weights" ] || [ ! -f local/install_"$member".sh ] || local/install_"$member".sh
+  done
   work=(import-teacher "$teacher" "$data" "$dir" --config "$conf/head.yaml" --threads 0)
   [ -z "$weights" ] || { made_from+=(--from "$weights"); work+=(--weights "$weights"); }
   [ "$allow_pipes" = false ] || work+=(--allow-pipes)

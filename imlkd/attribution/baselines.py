@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from imlkd.errors import UserError
-from imlkd.models.speaker_model import SpeakerModel
+from imlkd.features.wave_frames import waveform_parts
+from imlkd.models.speaker_model import FrontEnd, SpeakerModel
 
 # (T, F) features and the number of frames that hold the utterance (behind them a front-end pads) -> (T, F)
 Baseline = Callable[[Tensor, int], Tensor]
@@ -20,6 +21,21 @@ def mean_frame(features: Tensor, frames: int) -> Tensor:
     """The utterance's own mean frame, repeated: zero after mean normalisation. Padding stays as it is."""
     baseline = features.clone()
     baseline[:frames] = features[:frames].mean(0)
+    return baseline
+
+
+def usual_baseline(frontend: FrontEnd) -> Baseline:
+    """Where stage 3 begins: the mean frame, and silence of what are samples."""
+    parts = waveform_parts(frontend)
+    if not parts:
+        return mean_frame
+
+    def baseline(features: Tensor, frames: int) -> Tensor:
+        filled = mean_frame(features, frames)
+        for part in parts:
+            filled[:frames, part] = 0.0
+        return filled
+
     return baseline
 
 

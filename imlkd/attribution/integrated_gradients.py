@@ -93,6 +93,8 @@ class IntegratedGradients:
         """
         self.config = config or IntegrationConfig()
         self.config.check()
+        if model.is_opaque:
+            raise UserError("this model gives no gradient, which Integrated Gradients are made of")
         self.model = model
         self.quantity = quantity or TargetCosine()
         self.function = TeacherFunction(model, self.quantity, self.config.fold, self.config.compile)

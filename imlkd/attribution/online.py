@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from imlkd.attribution.relevance import frame_relevance
-from imlkd.attribution.targets import Explainer, gated_frames
+from imlkd.attribution.targets import Explainer
 from imlkd.features.segments import Segment
 
 
@@ -59,4 +59,4 @@ class OnlineTeacher:
 
     def cosines_gated(self, heard: Heard, gate: Tensor) -> Tensor:
         """(B, C) of the integrated input by a gate (B, T)."""
-        return self.explainer.answer(gated_frames(heard.features, gate, heard.frames))[1]
+        return self.explainer.answer(self.explainer.gated_frames(heard.features, gate, heard.frames))[1]

@@ -16,24 +16,34 @@ from imlkd.files import sha256_file
 from imlkd.kaldi_io import read_lines
 from imlkd.models.speaker_model import FrontEnd
 from imlkd.models.store import DESCRIPTION, SPEAKERS, WEIGHTS, build_model
+from imlkd.models.xvector_table import XvectorTable
 
 NAME, FAILED = "origin.yaml", "failed.txt"
+GRADIENTS, OCCLUSION, NO_RELEVANCE = "gradients", "occlusion", "none"
 DIGITS = 16  # of a hash: enough to tell files apart, short enough to read
 
 
 @dataclass(frozen=True)
 class Origin:
-    """``origin.yaml``: hashes of the teacher and of its front-end, and the curves that there are."""
+    """``origin.yaml``: hashes of the teacher and of its front-end, the curves that there are, and how they were found.
+
+    :param relevance: ``gradients``; ``occlusion`` of a teacher that gives none, ``none`` of one that is a table.
+    """
 
     teacher: str
     front_end: str
     curves: list[str]
+    relevance: str = GRADIENTS
 
 
 def origin_of(teacher: Path, config: RelevanceConfig) -> Origin:
-    """The origin of maps that ``teacher`` gives under ``config``."""
-    curves = [*curve_names(config.segments, config.full), FUSED]
-    return Origin(teacher_digest(teacher), front_end_digest(build_model(teacher).frontend), curves)
+    """The origin of what ``teacher`` says under ``config``."""
+    model = build_model(teacher)
+    relevance = OCCLUSION if model.is_opaque else GRADIENTS
+    if isinstance(model, XvectorTable):
+        relevance = NO_RELEVANCE
+    curves = [*curve_names(config.segments, config.full), FUSED] if relevance != NO_RELEVANCE else [NO_RELEVANCE]
+    return Origin(teacher_digest(teacher), front_end_digest(model.frontend), curves, relevance)
 
 
 def teacher_digest(folder: Path) -> str:

@@ -28,6 +28,14 @@ class EvidenceConfig:
 
 
 @dataclass(frozen=True)
+class OcclusionConfig:
+    """How a teacher is explained that gives no gradient (`onnx`)."""
+
+    window: float = bounded(0.2, low=0.01, high=60.0, help="seconds that are replaced at a time")
+    hop: float = bounded(0.1, low=0.01, high=60.0, help="seconds from one window to the next")
+
+
+@dataclass(frozen=True)
 class RelevanceConfig:
     """What is explained, how finely, and how a map becomes a gate."""
 
@@ -50,6 +58,7 @@ class RelevanceConfig:
     on_failure: str = chosen("keep", ("keep", "exclude"), help="segments over `tolerance`: kept, or left out")
     max_failing: float = bounded(0.01, low=0.0, high=1.0, help="share of maps over `tolerance`, more stop the stage")
     evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
+    occlusion: OcclusionConfig = field(default_factory=OcclusionConfig)
 
     def check(self) -> None:
         """UserError where values do not go together."""

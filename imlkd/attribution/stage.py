@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from imlkd.attribution import table_targets
 from imlkd.attribution.curves import curve_names
 from imlkd.attribution.evidence import join_evidence, write_evidence
 from imlkd.attribution.journal import Journal
-from imlkd.attribution.origin import FAILED, check_origin, origin_of, save_origin, training_segments
+from imlkd.attribution.origin import (
+    FAILED,
+    NO_RELEVANCE,
+    OCCLUSION,
+    check_origin,
+    origin_of,
+    save_origin,
+    training_segments,
+)
 from imlkd.attribution.relevance import RelevanceConfig
 from imlkd.attribution.segments import get_backend
 from imlkd.attribution.target_cuts import write_segment_cuts, write_utterance_cuts
-from imlkd.attribution.targets import KINDS, device_of, explainer_of
+from imlkd.attribution.targets import KINDS, classes_of, device_of, explainer_of
 from imlkd.attribution.utterances import ark_stems, explain_utterances, plan_work, write_job
 from imlkd.config import load_config
+from imlkd.corpora.utterance_classes import pass_on
 from imlkd.done import DoneMarker
 from imlkd.errors import UserError
 from imlkd.features.segments import read_segments
 from imlkd.files import atomic_open, atomic_write_text
 from imlkd.kaldi_io import join_scps, read_lines, read_table
+from imlkd.models.store import load_model
+from imlkd.models.xvector_table import XvectorTable
+
+SAID_OF_OCCLUSION = "the teacher gives no gradient, so its relevance is found by occlusion (relevance.yaml)"
 
 
 def explain_job(
@@ -48,10 +63,17 @@ def explain_job(
     marker.begin(made_from)
     torch.set_num_threads(threads or torch.get_num_threads())
     config = load_config(RelevanceConfig, out / "config.yaml")
+    origin = origin_of(teacher, config)
+    save_origin(origin, out)
+    pass_on(teacher, out)
+    if origin.relevance == NO_RELEVANCE:
+        marker.finish(_look_up(teacher, data_dir, out, job, nj, progress))
+        return
     if config.evidence.minimum > 0:
         get_backend(config.evidence.backend)  # that it lacks is said now, not after hours
+    if origin.relevance == OCCLUSION:
+        print(f"job {job}: {SAID_OF_OCCLUSION}", flush=True)
     explainer = explainer_of(teacher, data_dir, config, allow_pipes, device_of(job))
-    save_origin(origin_of(teacher, config), out)
     work = plan_work(data_dir, read_segments(out / "segments"), config, job, nj)
     journal = Journal(out / f".journal.{job}", " ".join(made_from.values()))
     if journal.keys:
@@ -63,24 +85,39 @@ def explain_job(
     journal.remove()
 
 
+def _look_up(teacher: Path, data_dir: Path, out: Path, job: int, nj: int, progress: Path | None) -> list[Path]:
+    """A job's share of the segments, of a teacher that is a table."""
+    table = load_model(teacher)
+    assert isinstance(table, XvectorTable)
+    segments = read_segments(out / "segments")
+    own = segments[len(segments) * (job - 1) // nj : len(segments) * job // nj]
+    return table_targets.write_targets(table, classes_of(data_dir, teacher), own, out, job, progress)
+
+
 def join_jobs(out: Path, cuts: Path, nj: int) -> str:
     """Join arks and tables, write ``cuts.jsonl.gz`` and ``utterances.jsonl.gz``; returns lines on completeness.
 
     :raises UserError: when the jobs' tables do not hold exactly the segments, or too many maps fail the tolerance.
     """
-    read_segments(out / "segments")
+    whole = read_segments(out / "segments")
     config = load_config(RelevanceConfig, out / "config.yaml")
+    if (origin := check_origin(out)).relevance == NO_RELEVANCE:
+        _join_arks(out, nj, table_targets.KINDS, [segment.id for segment in whole])
+        write_segment_cuts(out, cuts, whole, origin)
+        return f"{len(whole)} segments: embeddings and cosines of the table, no relevance"
     said = _join_tables(out, nj, config)
     segments = training_segments(out)
-    _join_arks(out, nj, config, [segment.id for segment in segments])
-    origin = check_origin(out)
+    _join_arks(out, nj, ark_stems(config), [segment.id for segment in segments])
     write_segment_cuts(out, cuts, segments, origin)
     write_utterance_cuts(out, cuts, origin)
+    if origin.relevance == OCCLUSION:  # which knows no completeness
+        answers = [int(line.split()[1]) for line in _lines_of(out, "windows", nj)]
+        said = f"{SAID_OF_OCCLUSION}: {len(answers)} maps, mean {np.mean(answers):.1f} answers each"
     return "\n".join([said, *join_evidence(out, nj, config)])
 
 
-def _join_arks(out: Path, nj: int, config: RelevanceConfig, expected: list[str]) -> None:
-    for stem in ark_stems(config):
+def _join_arks(out: Path, nj: int, stems: Sequence[str], expected: list[str]) -> None:
+    for stem in stems:
         parts, joined = [out / f"{stem}.{job}.scp" for job in range(1, nj + 1)], out / f"{stem}.scp"
         if stem not in KINDS and not any(part.stat().st_size for part in parts):
             joined.unlink(missing_ok=True)  # no utterance is as long as this duration

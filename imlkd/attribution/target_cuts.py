@@ -9,7 +9,7 @@ from typing import Any
 
 from imlkd.attribution.arrays import ArrayWriter, mark_origin
 from imlkd.attribution.curves import FULL, FUSED
-from imlkd.attribution.origin import Origin
+from imlkd.attribution.origin import NO_RELEVANCE, Origin
 from imlkd.attribution.utterances import OF_UTTERANCES
 from imlkd.corpora.cuts import write_cuts
 from imlkd.errors import UserError
@@ -19,8 +19,9 @@ from imlkd.kaldi_io import read_array, read_table
 
 
 def write_segment_cuts(out: Path, cuts: Path, segments: list[Segment], origin: Origin) -> None:
-    """``out/cuts.jsonl.gz``: a cut for each segment, its relevance (TemporalArray) and embedding (Array) attached."""
-    places = {kind: read_table(out / f"{kind}.scp", fields=2) for kind in ("relevance", "embedding")}
+    """``out/cuts.jsonl.gz``: a cut for each segment, with its embedding (Array) and any relevance (TemporalArray)."""
+    kinds = ["embedding"] if origin.relevance == NO_RELEVANCE else ["embedding", "relevance"]
+    places = {kind: read_table(out / f"{kind}.scp", fields=2) for kind in kinds}
     own: dict[str, list[Segment]] = {}
     for segment in segments:
         own.setdefault(segment.utterance, []).append(segment)
@@ -31,7 +32,8 @@ def write_segment_cuts(out: Path, cuts: Path, segments: list[Segment], origin: O
                 for segment in own[whole.id]:
                     cut = _segment_cut(whole, segment)
                     mark_origin(cut, origin.teacher)
-                    writer.store_map(cut, "relevance", read_array(places["relevance"][segment.id]))
+                    if "relevance" in places:
+                        writer.store_map(cut, "relevance", read_array(places["relevance"][segment.id]))
                     cut.embedding = writer.store(f"{cut.id}-embedding", read_array(places["embedding"][segment.id]))
                     yield cut
 

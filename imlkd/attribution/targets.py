@@ -11,18 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from imlkd.attribution.integrated_gradients import (
-    Attribution,
-    IntegratedGradients,
-    Utterance,
-    mean_frame_baseline,
-)
+from imlkd.attribution.baselines import usual_baseline
+from imlkd.attribution.integrated_gradients import Attribution, IntegratedGradients, Utterance
+from imlkd.attribution.occlusion import Occlusion
 from imlkd.attribution.relevance import RelevanceConfig, frame_relevance
+from imlkd.corpora.utterance_classes import utterance_classes
 from imlkd.errors import UserError
 from imlkd.features.segments import Segment
 from imlkd.features.speech import SpeechReader
-from imlkd.kaldi_io import FloatArray, read_table, sort_ids
-from imlkd.models.speaker_model import SpeakerModel
+from imlkd.features.wave_frames import gain_of_samples, waveform_parts
+from imlkd.kaldi_io import FloatArray, sort_ids
+from imlkd.models.speaker_model import CosineHead, SpeakerModel
 from imlkd.models.store import load_model
 
 TOGETHER = 16  # segments, or as many as a batch has gradients, whose maps are in memory together
@@ -61,17 +60,15 @@ class Explainer:
         head = self.model.head
         if head is None:
             raise UserError("the teacher has no speaker head: run stage 2 again")
-        rows = {speaker: row for row, speaker in enumerate(head.speakers)}
-        lacking = [speaker for speaker in self.classes if speaker not in rows]
-        if lacking:
-            raise UserError(
-                f"the teacher's head lacks {len(lacking)} training speakers (first: {' '.join(lacking[:5])}):"
-                " train the teacher on data that holds them, or fit its head again (stage 2)"
-            )
         self.device = head.weight.device
-        self._columns = torch.tensor([rows[speaker] for speaker in self.classes], device=self.device)
-        self.engine = IntegratedGradients(self.model, self.config.integration())
-        self._row_of = rows
+        self._columns = torch.tensor(columns_of(head, self.classes), device=self.device)
+        self.baseline = usual_baseline(self.model.frontend)
+        self.engine: IntegratedGradients | Occlusion
+        if self.model.is_opaque:
+            self.engine = Occlusion(self.model, self.config.occlusion, self.baseline, self.config.batch)
+        else:
+            self.engine = IntegratedGradients(self.model, self.config.integration(), baseline=self.baseline)
+        self._row_of = {speaker: row for row, speaker in enumerate(head.speakers)}
 
     def targets(self, segments: list[Segment]) -> Iterator[Target]:
         """Targets of all segments, the short ones first."""
@@ -102,13 +99,25 @@ class Explainer:
         assert output.cosines is not None
         return output.embedding, output.cosines[:, self._columns]
 
+    def gated_frames(self, features: Tensor, gate: Tensor, frames: int) -> Tensor:
+        """x~ of the teacher's own features by a gate (B, frames) or (B, frames, F); padding behind them is left alone.
+
+        Of samples the gate is a gain.
+        """
+        whole = torch.ones_like(features)
+        whole[:, :frames] = gate if gate.ndim == 3 else gate[:, :, None]
+        for part in waveform_parts(self.model.frontend) if gate.ndim == 2 else ():
+            whole[:, :frames, part] = gain_of_samples(gate, part.stop - part.start)
+        baselines = torch.stack([self.baseline(row, frames) for row in features])
+        return torch.lerp(baselines, features, whole)
+
     def _answers(
         self, segments: list[Segment], found: list[Attribution], features: Tensor, frames: int
     ) -> Iterator[Target]:
         relevance = frame_relevance(torch.stack([one.map[:frames] for one in found]).float(), self.config)
         embedding, cosines = self.answer(features)
         gate = self.config.rho + (1.0 - self.config.rho) * relevance
-        gated = self.answer(gated_frames(features, gate, frames))[1]
+        gated = self.answer(self.gated_frames(features, gate, frames))[1]
         top = cosines.topk(min(self.config.top_k, len(self.classes)), dim=1)
         kinds = (relevance, embedding, cosines, gated, top.indices, top.values)
         for i, segment in enumerate(segments):
@@ -119,6 +128,26 @@ class Explainer:
 
 
 CPU = torch.device("cpu")
+
+
+def columns_of(head: CosineHead, classes: list[str]) -> list[int]:
+    """The head's rows for ``classes``, in their order.
+
+    :raises UserError: when it lacks one.
+    """
+    rows = {speaker: row for row, speaker in enumerate(head.speakers)}
+    lacking = [speaker for speaker in classes if speaker not in rows]
+    if lacking:
+        raise UserError(
+            f"the teacher's head lacks {len(lacking)} training speakers (first: {' '.join(lacking[:5])}):"
+            " train the teacher on data that holds them, or fit its head again (stage 2)"
+        )
+    return [rows[speaker] for speaker in classes]
+
+
+def classes_of(data_dir: Path, teacher: Path | None = None) -> list[str]:
+    """The speakers of a data directory, or the classes that the teacher in a folder has instead, in C order."""
+    return sort_ids(set(utterance_classes(data_dir, teacher).values()))
 
 
 def device_of(job: int) -> torch.device:
@@ -132,13 +161,6 @@ def explainer_of(
 ) -> Explainer:
     """The teacher in a model folder, on the audio and speakers of a data directory, and on a device."""
     model = load_model(teacher).to(device)
-    labels = read_table(data_dir / "utt2spk", fields=2)
+    labels = utterance_classes(data_dir, teacher)
     speech = SpeechReader(data_dir, model.frontend.sample_rate, allow_pipes)
     return Explainer(model, sort_ids(set(labels.values())), labels, speech, config)
-
-
-def gated_frames(features: Tensor, gate: Tensor, frames: int) -> Tensor:
-    """x~ of the teacher's own features by a gate (B, frames) or (B, frames, F); padding behind them is left alone."""
-    whole = torch.ones(features.shape if gate.ndim == 3 else (*features.shape[:2], 1), device=features.device)
-    whole[:, :frames] = gate if gate.ndim == 3 else gate[:, :, None]
-    return torch.lerp(mean_frame_baseline(features, frames), features, whole)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -59,20 +60,48 @@ def import_teacher(
     do_import(name, weights, data_dir, settings, out, progress, allow_pipes, threads)
 
 
+@model.command("classes")
+@click.argument("name")
+@click.argument("data_dir", type=PATH)
+@click.argument("out", type=PATH)
+@click.option("--classes", required=True, metavar="KIND", help="recordings, or clusters:K.")
+@progress_option
+@pipes_option
+@click.option("--weights", type=PATH, help="File of weights (default: the installed package's).")
+@threads_option
+def make_classes(
+    name: str, data_dir: Path, out: Path, classes: str, progress: Path | None, allow_pipes: bool, weights: Path | None,
+    threads: int,
+) -> None:
+    """Give teacher NAME classes made of its own embeddings of DATA_DIR, and leave it in OUT."""
+    from imlkd.training.classes import make_classes as make
+
+    make(name, weights, data_dir, classes, out, progress, allow_pipes, threads)
+
+
 @model.command()
 @click.argument("data_dir", type=PATH)
 @click.argument("out", type=PATH)
 @config_option
 @set_option
-def segments(data_dir: Path, out: Path, config: Path | None, overrides: tuple[str, ...]) -> None:
+@click.option("--teacher", type=PATH, help="Its folder: of a table, utterances that it lacks give no segment.")
+def segments(
+    data_dir: Path, out: Path, config: Path | None, overrides: tuple[str, ...], teacher: Path | None
+) -> None:
     """Lay the grid of training segments over DATA_DIR: OUT/segments, with the resolved configuration beside it."""
+    from imlkd.attribution import table_targets
     from imlkd.attribution.relevance import RelevanceConfig
     from imlkd.config import load_config, save_config
-    from imlkd.features.segments import write_segments
+    from imlkd.features.segments import Segment, write_segments
+    from imlkd.models.store import build_model
+    from imlkd.models.xvector_table import XvectorTable
     from imlkd.training.pool import grid_of
 
     settings = load_config(RelevanceConfig, config, overrides)
-    found = grid_of(data_dir, settings.segments)
+    found: Sequence[Segment] = grid_of(data_dir, settings.segments)
+    table = None if teacher is None else build_model(teacher)
+    if isinstance(table, XvectorTable):
+        found = table_targets.known_segments(found, table, settings.segments.max_dropped)
     write_segments(out / "segments", found)
     save_config(settings, out / "config.yaml")
     click.echo(f"{out}/segments: {len(found)} segments")
@@ -166,6 +195,25 @@ def embed(
         torch.set_num_threads(threads)
     count = extract_embeddings(load_model(folder), data_dir, out, job, progress, allow_pipes)
     click.echo(f"{out}: {count} utterances")
+
+
+@model.command()
+@click.argument("folder", type=PATH)
+@click.argument("data_dirs", nargs=-1, required=True, type=PATH)
+def covers(folder: Path, data_dirs: tuple[Path, ...]) -> None:
+    """Leave with 3, and say why, when the model in FOLDER is a table that lacks utterances of DATA_DIRS."""
+    from imlkd.kaldi_io import read_table
+    from imlkd.models.store import build_model
+    from imlkd.models.xvector_table import XvectorTable
+
+    table = build_model(folder)
+    if not isinstance(table, XvectorTable):
+        return
+    for data_dir in data_dirs:
+        lacking = table.lacks(read_table(data_dir / "utt2spk", fields=2))
+        if lacking:
+            click.echo(f"{folder}: lacks {len(lacking)} utterances of {data_dir} (first: {lacking[0]}): not scored")
+            raise SystemExit(3)
 
 
 @model.command("check")

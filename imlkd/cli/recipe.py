@@ -28,6 +28,7 @@ def recipe() -> None:
 @click.option("--own-data", default="", help="What the options of --corpus kaldi hold, joined.")
 @click.option("--voxceleb", default="", help="What the options of --corpus voxceleb hold, joined.")
 @click.option("--teacher-weights", default="", help="File of the teacher's weights.")
+@click.option("--classes", default="speakers", help="speakers, recordings or clusters:K.")
 @click.option("--relevance-set", default="", help="Overrides of relevance.yaml, separated by white space.")
 @click.option("--student-set", default="", help="Overrides of student.yaml, separated by white space.")
 @click.option("--backend", default="cosine", help="What compares embeddings.")
@@ -43,13 +44,21 @@ def check(
     corpus: str, stage: str, stop_stage: str, nj: str, teacher: str, methods: str, conf: Path, exp: Path, data: Path,
     bootstrap: str, own_data: str, voxceleb: str, teacher_weights: str, relevance_set: str, student_set: str,
     backend: str, score_norm: str, top_k: str, lda_dim: str, formats: str, ngpu: str, nproc: str, nodes: str,
-    runner: str,
+    runner: str, classes: str,
 ) -> None:
     """Refuse a run that cannot work before it has computed anything."""
-    from imlkd.recipe import check_belongings, check_folders, check_packages, check_scoring, check_stages
+    from imlkd.recipe import (
+        check_belongings,
+        check_classes,
+        check_folders,
+        check_packages,
+        check_scoring,
+        check_stages,
+    )
 
     check_stages(corpus, stage, stop_stage, nj, bootstrap)
     check_scoring(backend, score_norm, top_k, lda_dim)
+    check_classes(classes)
     check_belongings(corpus, own_data, voxceleb, teacher, teacher_weights)
     check_folders(conf, [exp, data])
     check_packages()

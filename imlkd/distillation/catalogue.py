@@ -11,7 +11,7 @@ SAID = {
     "labels": "labels in its terms",
     "teacher_logits": "same classes",
     "teacher_embedding": "teacher's embeddings",
-    "teacher_stages": "same features, teacher runs beside",
+    "teacher_stages": "teacher runs beside",
     "relevance": "relevance",
     "input_gradient": "double backward",
     "adapters": "a tdnn student, which gets adapters",

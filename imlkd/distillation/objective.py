@@ -106,7 +106,7 @@ def combined_config(names: list[str]) -> type[Any]:
 
 
 class Objective(nn.Module):
-    """AAM(x) + ramp * sum of the method's terms.
+    """``label_weight`` * AAM(x) + ramp * sum of the method's terms.
 
     All views go through the student as one batch, so that they share batch statistics. While ``watching``, a step also
     leaves in ``diagnosis`` how its terms compare (`distillation/diagnosis.py`).
@@ -116,6 +116,7 @@ class Objective(nn.Module):
         super().__init__()
         self.method, self.margin, self.scale = method, margin, scale
         self.top_k, self.top_k_margin = 0, 0.0
+        self.label_weight = 1.0
         self.reduced: torch.dtype | None = None
         """What the network runs in, where it is not float32; head and terms are float32 all the same."""
         self.share = 1.0
@@ -139,6 +140,7 @@ class Objective(nn.Module):
         labelled = views[: self.method.labelled_views]
         margins = [self._aam(view, batch) for view in labelled]
         aam = margins[0] if len(margins) == 1 else torch.stack(margins).mean()
+        aam = self.label_weight * aam
         own = self.method.terms(batch, views)
         if self.watching:
             found = diagnose(

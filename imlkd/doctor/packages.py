@@ -30,6 +30,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "captum",
         "matplotlib",
         "multi_quantization",
+        "scikit-learn",
     ),  # fmt: skip
     "export": ("onnx", "onnxscript", "safetensors"),
     "minivox": ("espeakng-loader",),
@@ -37,7 +38,9 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "resample": ("soxr",),
     "silero": ("silero-vad",),
 }
-MODULES = {"PyYAML": "yaml", "espeakng-loader": "espeakng_loader", "silero-vad": "silero_vad"}
+MODULES = {
+    "PyYAML": "yaml", "espeakng-loader": "espeakng_loader", "silero-vad": "silero_vad", "scikit-learn": "sklearn",
+}  # fmt: skip
 FOR = {
     "base": "everything", "train": "the recipe", "export": "imlkd export", "minivox": "the built-in corpus",
     "m4a": "audio in m4a, without ffmpeg", "resample": "--resample", "silero": "speech activity by silero",

@@ -26,7 +26,7 @@ def extract_embeddings(
         ArkWriter(out / f"xvector.{job}.ark", out / f"xvector.{job}.scp") as writer,
     ):
         for name in names:
-            embedding = model.embed(speech.utterance(name))
+            embedding = model.embed_utterance(name, speech)
             if not torch.isfinite(embedding).all():
                 raise UserError(f"{name}: its embedding holds NaN or infinite values: check the audio and the model")
             writer.write(name, embedding.numpy())

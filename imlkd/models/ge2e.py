@@ -30,6 +30,7 @@ LSTM_PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 class Ge2e(SpeakerModel):
     """Log power mel (B, T, 40) -> embedding (B, 256) of unit length; stages: its LSTM layers, 10 ms a frame."""
 
+    architecture = "ge2e"
     min_frames = WINDOW  # its front-end pads shorter audio
 
     def __init__(self) -> None:

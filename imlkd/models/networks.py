@@ -8,6 +8,7 @@ from typing import Any
 from imlkd.features.frontends import FbankSettings
 from imlkd.models.campplus import CampPlus, CampPlusConfig
 from imlkd.models.ecapa import Ecapa, EcapaConfig
+from imlkd.models.eres2net import Eres2net, Eres2netConfig
 from imlkd.models.fbank_model import FbankModel
 from imlkd.models.nexttdnn import NextTdnn, NextTdnnConfig
 from imlkd.models.redimnet import Redimnet, RedimnetConfig
@@ -16,7 +17,14 @@ from imlkd.models.tdnn import Tdnn, TdnnConfig
 from imlkd.models.xvector import Xvector, XvectorConfig
 
 NetworkSettings = (
-    TdnnConfig | EcapaConfig | XvectorConfig | ResnetConfig | CampPlusConfig | RedimnetConfig | NextTdnnConfig
+    TdnnConfig
+    | EcapaConfig
+    | XvectorConfig
+    | ResnetConfig
+    | CampPlusConfig
+    | RedimnetConfig
+    | NextTdnnConfig
+    | Eres2netConfig
 )
 
 NETWORKS: Mapping[str, Any] = {
@@ -27,6 +35,7 @@ NETWORKS: Mapping[str, Any] = {
     "campplus": CampPlus,
     "redimnet": Redimnet,
     "nexttdnn": NextTdnn,
+    "eres2net": Eres2net,
 }
 CONFIGS: Mapping[str, type[Any]] = {
     "tdnn": TdnnConfig,
@@ -36,6 +45,7 @@ CONFIGS: Mapping[str, type[Any]] = {
     "campplus": CampPlusConfig,
     "redimnet": RedimnetConfig,
     "nexttdnn": NextTdnnConfig,
+    "eres2net": Eres2netConfig,
 }
 
 

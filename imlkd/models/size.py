@@ -22,8 +22,12 @@ def count_parameters(model: SpeakerModel) -> int:
 def count_macs(model: SpeakerModel, seconds: float = SECONDS) -> int:
     """Multiply-accumulates of one embedding of ``seconds`` of speech, front-end excluded (half of PyTorch's FLOPs).
 
+    Of a model that is not made of torch's layers nothing is counted: 0.
+
     oneDNN's fused recurrent layers are opaque to the counter, so it is switched off for the count.
     """
+    if model.is_opaque:
+        return 0
     generator = torch.Generator().manual_seed(0)
     waveform = 0.1 * torch.randn(round(seconds * model.frontend.sample_rate), generator=generator)
     features = model.frontend(waveform).unsqueeze(0)

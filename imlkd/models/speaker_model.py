@@ -7,11 +7,14 @@ one run. Feature frames are 10 ms apart, and frame t lies around sample ``t * sa
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from imlkd.features.speech import SpeechReader
 
 
 @dataclass
@@ -81,6 +84,9 @@ class SpeakerModel(nn.Module):
     frontend: FrontEnd
     sub_centres = 1  # of each class of a head that is attached
     min_frames = 1  # fewest frames that its layers can read
+    architecture = ""  # in model.yaml, of what is no network of networks.py
+    is_opaque = False  # not made of torch's layers: it gives no gradient, and nothing in it can be counted
+    has_stages = True  # whether its feature maps can be had
 
     def __init__(self, frontend: FrontEnd, embedding_dim: int) -> None:
         super().__init__()
@@ -105,6 +111,17 @@ class SpeakerModel(nn.Module):
         features = self.frontend(waveform).unsqueeze(0)
         output = self.encode(features, torch.tensor([features.shape[1]]))
         return functional.normalize(output.embedding)[0]
+
+    def embed_utterance(self, name: str, speech: SpeechReader) -> Tensor:
+        """Unit-length embedding (D,) of an utterance of a data directory."""
+        return self.embed(speech.utterance(name))
+
+    def settings(self) -> dict[str, Any]:
+        """What ``model.yaml`` says beside the architecture."""
+        return {}
+
+    def keep(self, folder: Path) -> None:
+        """Leave in a model folder what the settings refer to: nothing here."""
 
 
 def mask_of(lengths: Tensor, frames: int) -> Tensor:

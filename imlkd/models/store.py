@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import reprlib
 import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, make_dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,14 @@ from imlkd.errors import UserError
 from imlkd.features.frontends import FRONTENDS, frontend_name
 from imlkd.files import atomic_open, atomic_write_text, parse_yaml
 from imlkd.kaldi_io import read_lines
+from imlkd.models.ensemble import Ensemble
 from imlkd.models.fbank_model import FbankModel
 from imlkd.models.ge2e import Ge2e
 from imlkd.models.networks import CONFIGS, NETWORKS, name_of
+from imlkd.models.onnx_network import open_onnx
+from imlkd.models.self_supervised import open_self_supervised
 from imlkd.models.speaker_model import CosineHead, SpeakerModel
+from imlkd.models.xvector_table import open_table
 
 USUAL = "log-mel"  # the front-end that model.yaml need not name
 WEIGHTS, DESCRIPTION, SPEAKERS = "final.pt", "model.yaml", "speakers"
@@ -30,10 +35,23 @@ WEIGHTS, DESCRIPTION, SPEAKERS = "final.pt", "model.yaml", "speakers"
 def save_model(model: SpeakerModel, folder: Path | str) -> None:
     """Write description, speakers of the head and, last, the weights."""
     folder = Path(folder)
-    atomic_write_text(folder / DESCRIPTION, yaml.safe_dump(describe(model), sort_keys=False))
+    _save_description(model, folder)
     if model.head is not None:
         atomic_write_text(folder / SPEAKERS, "".join(f"{name}\n" for name in model.head.speakers))
     save_tensors(model.state_dict(), folder / WEIGHTS)
+
+
+def _save_description(model: SpeakerModel, folder: Path) -> None:
+    """Everything but weights and head; of the members of an ensemble, whose weights are its own, that is all."""
+    if isinstance(model, Ensemble):
+        for name, member in model.named():
+            _save_description(member, folder / name)
+    model.keep(folder)
+    atomic_write_text(folder / DESCRIPTION, yaml.safe_dump(describe(model), sort_keys=False))
+
+
+def _ensemble(folder: Path, said: dict[str, Any]) -> Ensemble:
+    return Ensemble([build_model(folder / name) for name in said["members"]])
 
 
 def describe(model: SpeakerModel) -> dict[str, Any]:
@@ -49,8 +67,8 @@ def describe(model: SpeakerModel) -> dict[str, Any]:
             "network": asdict(model.config),
             "fbank": asdict(model.fbank),
         }
-    if isinstance(model, Ge2e):
-        return {"architecture": "ge2e"}
+    if model.architecture:
+        return {"architecture": model.architecture, **model.settings()}
     raise TypeError(f"{type(model).__name__} has no description")
 
 
@@ -64,11 +82,11 @@ def build_model(folder: Path, description_name: str = DESCRIPTION) -> SpeakerMod
         architecture = description["architecture"]
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(f"{path}: not a model description: train or import the model again") from error
-    if architecture == "ge2e":
-        return Ge2e()
+    if isinstance(architecture, str) and architecture in OTHERS:
+        return _other(folder, path, description)
     if not isinstance(architecture, str) or architecture not in NETWORKS:
-        told = reprlib.repr(architecture)
-        raise UserError(f"{path}: unknown architecture {told}: expected {', '.join(NETWORKS)} or ge2e")
+        known, told = ", ".join([*NETWORKS, *OTHERS]), reprlib.repr(architecture)
+        raise UserError(f"{path}: unknown architecture {told}: expected one of {known}")
     frontend = description.get("frontend", USUAL)
     if not isinstance(frontend, str) or frontend not in FRONTENDS:
         raise UserError(f"{path}: unknown frontend {reprlib.repr(frontend)}: expected {', '.join(FRONTENDS)}")
@@ -78,6 +96,23 @@ def build_model(folder: Path, description_name: str = DESCRIPTION) -> SpeakerMod
     model: SpeakerModel = NETWORKS[architecture](whole.network, whole.fbank)
     model.sub_centres = whole.sub_centres
     return model
+
+
+def _other(folder: Path, path: Path, description: dict[str, Any]) -> SpeakerModel:
+    try:
+        return OTHERS[description["architecture"]](folder, description)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: not a model description: train or import the model again") from error
+
+
+# What is no network of networks.py, by the name in model.yaml: (model folder, what model.yaml says) -> model.
+OTHERS: Mapping[str, Callable[[Path, dict[str, Any]], SpeakerModel]] = {
+    "ensemble": _ensemble,
+    "ge2e": lambda folder, said: Ge2e(),
+    "onnx": open_onnx,
+    "self-supervised": open_self_supervised,
+    "xvectors": open_table,
+}
 
 
 def load_model(folder: Path | str) -> SpeakerModel:

@@ -1,8 +1,8 @@
 """Speaker models of wespeaker: a folder with ``config.yaml`` and ``avg_model.pt``. The package is never imported.
 
 ``config.yaml`` names the network; its shape is read from the tensors. The front-end is wespeaker's: Kaldi's log mel
-with Hamming windows and snipped edges, no dither, the mean of each band taken away. CAM++ is also that of 3D-Speaker,
-which uses the same names for its tensors, Povey windows and samples in [-1, 1).
+with Hamming windows and snipped edges, no dither, the mean of each band taken away. CAM++ and ERes2Net are also those
+of 3D-Speaker, which uses the same names for its tensors, Povey windows and samples in [-1, 1).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from imlkd.features.teacher_fbanks import SnippedFbankConfig
 from imlkd.files import os_errors, parse_yaml
 from imlkd.models.campplus import CampPlus, CampPlusConfig
 from imlkd.models.ecapa import Ecapa, EcapaConfig
+from imlkd.models.eres2net_weights import MARK, eres2net_of
 from imlkd.models.fbank_model import FbankModel
 from imlkd.models.foreign import State, fill, read_state, renamed, sizes
 from imlkd.models.resnet import BLOCKS, Resnet, ResnetConfig
@@ -85,12 +86,15 @@ def load_wespeaker(path: Path) -> FbankModel:
     raise UserError(f"{path / CONFIG}: model {name!r} cannot be imported: known are {', '.join(NETWORKS)}")
 
 
-def load_campplus_of_3dspeaker(path: Path) -> FbankModel:
-    """CAM++ as 3D-Speaker publishes it: one file of weights.
+def load_3dspeaker(path: Path) -> FbankModel:
+    """CAM++ or ERes2Net as 3D-Speaker publishes it: one file of weights.
 
     :raises UserError: when it is missing, damaged or of another network.
     """
-    return _campplus(read_state(path), path, SnippedFbankConfig(window="povey", scale=1.0), floor=1e-12)
+    state, fbank = read_state(path), SnippedFbankConfig(window="povey", scale=1.0)
+    if MARK in state:
+        return eres2net_of(state, path, fbank, floor=1e-8)
+    return _campplus(state, path, fbank, floor=1e-12)
 
 
 def _described(path: Path) -> dict[str, Any]:
@@ -249,5 +253,6 @@ NETWORKS: Mapping[str, Callable[[State, Path, SnippedFbankConfig], FbankModel]] 
     "ECAPA_TDNN": _ecapa,
     "ResNet": _resnet,
     "CAMPPlus": _campplus,
+    "ERes2Net": eres2net_of,
     "XVEC": _xvector,
 }

@@ -34,8 +34,8 @@ class Row:
         interval = f" [{eer.interval.low:.2%}, {eer.interval.high:.2%}]{mark}" if eer.interval else ""
         return [
             self.model,
-            f"{self.parameters / 1e3:,.0f} k",
-            f"{self.macs / 1e6:,.1f} M",
+            f"{self.parameters / 1e3:,.0f} k" if self.parameters else "not counted",
+            f"{self.macs / 1e6:,.1f} M" if self.macs else "not counted",
             f"{eer.value:.2%}{interval}".replace("%", " %"),
             f"{cost.value:.3f}",
             "imported" if self.minutes is None else f"{self.minutes:.1f}",

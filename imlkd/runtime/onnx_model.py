@@ -13,6 +13,7 @@ from imlkd.corpora.audio import Samples
 from imlkd.errors import UserError
 from imlkd.files import os_errors
 from imlkd.kaldi_io import FloatArray
+from imlkd.onnx_session import first_words, open_session
 from imlkd.runtime.model import EmbeddingModel, ModelCard
 from imlkd.runtime.thresholds import Thresholds
 from imlkd.scoring.calibration import Calibration
@@ -36,7 +37,7 @@ class OnnxModel(EmbeddingModel):
         try:
             (output,) = self._session.run([OUTPUT], {INPUT: samples[None]})
         except Exception as error:  # onnxruntime raises whatever a kernel meets
-            raise UserError(f"{self.place}: does not run ({_short(error)}): {AGAIN}") from error
+            raise UserError(f"{self.place}: does not run ({first_words(error)}): {AGAIN}") from error
         vector: FloatArray = np.asarray(output).reshape(-1)
         return vector
 
@@ -52,21 +53,13 @@ def _content(place: Path) -> bytes:
 
 def _session(place: Path, content: bytes, threads: int) -> tuple[Any, dict[str, str]]:
     """A session that reads nothing but ``content`` (weights in other files are refused), and its metadata."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads sleep
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", "/dev/null")
     try:
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"], enable_fallback=0)
+        session = open_session(content, threads)
         inputs = [(one.name, one.type) for one in session.get_inputs()]
         outputs = [one.name for one in session.get_outputs()]
         metadata = dict(session.get_modelmeta().custom_metadata_map)
     except Exception as error:  # onnxruntime raises whatever its parser meets on damaged bytes
-        raise UserError(f"{place}: no ONNX model, or a damaged one ({_short(error)}): {AGAIN}") from error
+        raise UserError(f"{place}: no ONNX model, or a damaged one ({first_words(error)}): {AGAIN}") from error
     if inputs != [(INPUT, "tensor(float)")] or OUTPUT not in outputs:
         raise UserError(f"{place}: takes no waveform and gives no embedding: {AGAIN}, with the front-end inside")
     return session, metadata
@@ -97,9 +90,3 @@ def _number(facts: Mapping[str, str], key: str, bounds: tuple[int, int], place: 
     if not text.isascii() or not text.isdigit() or len(text) > 12 or not bounds[0] <= int(text) <= bounds[1]:
         raise UserError(f"{place}: imlkd.{key} is {text[:20]!r}: its metadata are damaged: {AGAIN}")
     return int(text)
-
-
-def _short(error: Exception) -> str:
-    """The first words of what onnxruntime says, its error codes left out."""
-    text = " ".join(str(error).split())
-    return text.rpartition(" : ")[2][:120] or type(error).__name__

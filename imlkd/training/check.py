@@ -14,6 +14,7 @@ from imlkd.distillation.objective import METHODS, build_method
 from imlkd.errors import UserError
 from imlkd.features.extract import FeaturesConfig
 from imlkd.features.fbank import FbankConfig
+from imlkd.recipe import teachers_of
 from imlkd.training.device import check_gpus
 from imlkd.training.gates import check_relevance_name
 from imlkd.training.head import HeadConfig
@@ -40,7 +41,9 @@ def check_recipe(
     :param relevance_set: ``key=value`` overrides of ``relevance.yaml``.
     :param student_set: those of ``student.yaml``.
     """
-    check_teacher_name(teacher)
+    kinds = [kind for kind, _ in teachers_of(teacher)]
+    for kind in kinds:
+        check_teacher_name(kind)
     if not methods.strip(","):
         raise UserError(f"--methods is empty: give one or more of {','.join(METHODS)}")
     names = methods.split(",")
@@ -49,9 +52,15 @@ def check_recipe(
     for method in names:
         path = conf / f"{method}.yaml"
         needs = build_method(method, path if path.is_file() else None).needs
-        if needs.teacher_stages and teacher == "resemblyzer":
+        if teacher == "xvectors" and (needs.relevance or needs.teacher_stages):
             raise UserError(
-                f"--methods {method} aligns stages inside the teacher, and {teacher} hears features of its own:"
+                f"--methods {method} needs a network to explain or to run, and {teacher} is a table of embeddings:"
+                " take a method of embeddings or logits (imlkd methods)"
+            )
+        if needs.teacher_stages and (len(kinds) > 1 or teacher == "onnx"):
+            given = "several teachers have none in common" if len(kinds) > 1 else f"{teacher} gives none"
+            raise UserError(
+                f"--methods {method} aligns stages inside the teacher, and {given}:"
                 " take a method of logits or embeddings (imlkd methods)"
             )
     overrides = {"relevance": relevance_set, "student": student_set}

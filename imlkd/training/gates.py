@@ -82,6 +82,8 @@ class IntegratedInputs:
             settings = replace(settings, sign="relu") if config.kind in NEED_MAP else settings
             self.teacher = OnlineTeacher(explainer_of(teacher, data_dir, settings, device=device), config.nodes)
             theirs = self.teacher.explainer.model.frontend
+            if config.kind in NEED_MAP and self.teacher.explainer.model.is_opaque:
+                raise UserError(f"gate.kind {config.kind}: needs a map over bins, and {teacher} gives no gradient")
             if config.kind in NEED_MAP and front_end_digest(theirs) != front_end_digest(frontend):
                 raise UserError(
                     f"gate.kind {config.kind}: lies over time and bins, but {teacher} and the student hear different"

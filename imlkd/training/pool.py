@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 
 from imlkd.config import load_config
 from imlkd.corpora.disk_table import ByName, DiskTable, values_along
+from imlkd.corpora.utterance_classes import class_table, utterance_classes
 from imlkd.errors import UserError
 from imlkd.features.augment import AugmentConfig
 from imlkd.features.extract import FeaturesConfig
@@ -37,15 +38,16 @@ def grid_of(data_dir: Path, config: SegmentsConfig) -> SegmentTable:
 
 def load_pool(
     data_dir: Path, segments: Sequence[Segment], classes: list[str], frames: FramesConfig | None = None,
-    augment: AugmentConfig | None = None,
+    augment: AugmentConfig | None = None, targets: Path | None = None,
 ) -> SegmentPool:  # fmt: skip
     """The features of all utterances that segments come from: read now, or where ``frames`` says so, when needed.
 
+    :param classes: names, in order; ``targets`` says whose they are (``utterance_classes``).
     :raises UserError: for utterances without features, or shorter ones than their segments.
     """
     if (frames is not None and frames.source != "memory") or (augment is not None and augment.is_on):
-        return _lazy_pool(data_dir, segments, classes, frames or FramesConfig(), augment)
-    utt2spk = read_table(data_dir / "utt2spk", fields=2)
+        return _lazy_pool(data_dir, segments, classes, frames or FramesConfig(), augment, targets)
+    class_of = utterance_classes(data_dir, targets)
     rxfilenames = read_table(data_dir / "feats.scp", fields=2)
     order = {speaker: i for i, speaker in enumerate(classes)}
     last = {s.utterance: s for s in sorted(segments, key=lambda s: s.start + s.frames)}
@@ -65,20 +67,33 @@ def load_pool(
             )
         offsets[name], total = total, total + len(matrix)
         matrices.append(matrix)
-    labels = {name: order[utt2spk[name]] for name in names}
+    labels = _labels(names, class_of, order, data_dir)
     return SegmentPool(torch.from_numpy(np.concatenate(matrices)), offsets, labels, segments)
 
 
+def _labels(
+    names: list[str], class_of: Mapping[str, str], order: Mapping[str, int], data_dir: Path
+) -> dict[str, int]:
+    lacking = [name for name in names if class_of.get(name) not in order]
+    if lacking:
+        raise UserError(
+            f"{data_dir}: {len(lacking)} utterances have no class (first: {lacking[0]}): give them a speaker in"
+            " utt2spk, or with --classes run stage 2 again"
+        )
+    return {name: order[class_of[name]] for name in names}
+
+
 def _lazy_pool(
-    data_dir: Path, segments: Sequence[Segment], classes: list[str], frames: FramesConfig, augment: AugmentConfig | None
-) -> SegmentPool:
+    data_dir: Path, segments: Sequence[Segment], classes: list[str], frames: FramesConfig,
+    augment: AugmentConfig | None, targets: Path | None,
+) -> SegmentPool:  # fmt: skip
     """Nothing of an utterance is held in memory but numbers."""
     if not segments:
         return SegmentPool(torch.empty(0, 0), {}, {}, segments)  # which refuses it
     fbank = load_config(FeaturesConfig, data_dir / "features.yaml").fbank
     store = frame_store(frames, data_dir, fbank, augment)
     table = segments if isinstance(segments, SegmentTable) else _as_table(segments)
-    lengths, labels = _lengths_and_labels(data_dir, table.names, classes)
+    lengths, labels = _lengths_and_labels(data_dir, table.names, classes, targets)
     longer = np.flatnonzero(table.start + table.frames > lengths[table.utterance])
     if len(longer):
         raise UserError(f"{data_dir}/utt2num_frames: {table[longer[0]].id} ends behind it: run stages 1 and 3 again")
@@ -90,15 +105,17 @@ def _as_table(segments: Sequence[Segment]) -> SegmentTable:
     return SegmentTable.of(segments, sort_ids({segment.utterance for segment in segments}))
 
 
-def _lengths_and_labels(data_dir: Path, names: Sequence[str], classes: list[str]) -> tuple[Indices, Indices]:
+def _lengths_and_labels(
+    data_dir: Path, names: Sequence[str], classes: list[str], targets: Path | None
+) -> tuple[Indices, Indices]:
     """Frames and class of each of ``names``, which are in C order."""
     order = {speaker: i for i, speaker in enumerate(classes)}
-    tables = [data_dir / "utt2num_frames", data_dir / "utt2spk"]
+    tables = [data_dir / "utt2num_frames", class_table(data_dir, targets)]
     streams = itertools.tee(names, 3)
     found = np.zeros((2, len(names)), dtype=np.int64)
     columns = [values_along(DiskTable(path), stream) for path, stream in zip(tables, streams[1:], strict=True)]
     for number, (name, frames, speaker) in enumerate(zip(streams[0], *columns, strict=True)):
         if frames is None or speaker is None:
-            raise UserError(f"{tables[frames is not None]}: lacks {name}: run stage 1 again")
+            raise UserError(f"{tables[frames is not None]}: lacks {name}: run stages 1 and 2 again")
         found[:, number] = int(frames), order[speaker]
     return found[0], found[1]

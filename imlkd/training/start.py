@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 
 from imlkd.errors import UserError
+from imlkd.models.size import count_parameters
 from imlkd.models.speaker_model import SpeakerModel
-from imlkd.models.store import DESCRIPTION, load_model
+from imlkd.models.store import DESCRIPTION, build_model, load_model
 
 
 def follow_teacher(student: SpeakerModel, start: str, head: str, targets_dir: Path) -> None:
@@ -30,6 +31,18 @@ def follow_teacher(student: SpeakerModel, start: str, head: str, targets_dir: Pa
     if head == "teacher":
         share_head(student, teacher)
         print("head: the teacher's class weights, frozen", flush=True)
+
+
+def warn_of_size(student: SpeakerModel, targets_dir: Path) -> None:
+    """Print a warning when the student has more parameters than the teacher whose targets it learns from."""
+    folder = targets_dir.parent
+    if not (folder / DESCRIPTION).is_file():
+        return
+    with torch.random.fork_rng(devices=[]):  # a network that is built draws numbers, and must not move the student's
+        teacher = build_model(folder)
+    own, theirs = count_parameters(student), count_parameters(teacher)
+    if not teacher.is_opaque and own > theirs:
+        print(f"warning: the student has {own} parameters, its teacher {theirs}: nothing is made smaller", flush=True)
 
 
 @torch.no_grad()

@@ -12,12 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from imlkd.attribution.origin import NAME, Origin, check_origin, training_segments
-from imlkd.config import chosen, load_config, save_config, variant
+from imlkd.attribution.origin import NAME, NO_RELEVANCE, Origin, check_origin, training_segments
+from imlkd.attribution.targets import classes_of
+from imlkd.config import bounded, chosen, load_config, save_config, variant
 from imlkd.distillation.batch import DistillationBatch
 from imlkd.distillation.combined import TwoViews
 from imlkd.distillation.integrated_inputs import GateConfig, soft_gate
 from imlkd.distillation.method import Method
+from imlkd.distillation.methods.no_teacher import NoTeacher
 from imlkd.distillation.objective import Objective, build_method
 from imlkd.errors import UserError
 from imlkd.features.augment import AugmentConfig
@@ -34,10 +36,10 @@ from imlkd.training.frames import FramesConfig
 from imlkd.training.gates import IntegratedInputs, check_relevance_name, has_integrated, is_cached
 from imlkd.training.identity import Identity, settings_of
 from imlkd.training.live_teacher import LiveTeacher, last_stages, prepare_method, with_adapters
-from imlkd.training.pool import load_pool, speakers_of
+from imlkd.training.pool import load_pool
 from imlkd.training.processes import join_group
 from imlkd.training.sampling import Indices, SegmentPool
-from imlkd.training.start import follow_teacher
+from imlkd.training.start import follow_teacher, warn_of_size
 from imlkd.training.teacher import build_model, finish
 from imlkd.training.trainer import Trainer, prepare_torch
 
@@ -51,7 +53,7 @@ class StudentConfig:
     model: str = chosen("tdnn", tuple(CONFIGS), help="the network whose keys `network` holds")
     start: str = chosen("fresh", ("fresh", "teacher"), help="weights: drawn, or the teacher's where name and shape fit")
     head: str = chosen("own", ("own", "teacher"), help="class weights: learned, or the teacher's, frozen")
-
+    label_weight: float = bounded(1.0, low=0.0, high=1000.0, help="of the margin loss on the classes; 0: none")
     gate: GateConfig = field(default_factory=GateConfig)
     frames: FramesConfig = field(default_factory=FramesConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -123,7 +125,7 @@ class TeacherTargets:
         if self.embeddings is not None:
             batch.teacher_embedding = self.embeddings[rows]
         if self.teacher is not None:
-            batch.teacher_output = self.teacher.answer(pool.clean_crops(chosen, batch.features))
+            batch.teacher_output = self.teacher.hear(pool, chosen, batch.features)
         return batch
 
     def _integrate(self, batch: DistillationBatch, chosen: Indices) -> None:
@@ -169,14 +171,16 @@ def train_student(
     :param init: folder of a finished student of the same network whose weights are the first ones.
     """
     join_group()
+    if not config.label_weight and isinstance(method, NoTeacher):
+        raise UserError("label_weight: 0 and method none: nothing is left to learn from: take a method, or a weight")
     prepare_torch(config.training.threads, config.training.seed)
     config = replace(config, network=with_adapters(config.network, method))
     make_dir(folder)
     save_config(config, folder / "config.yaml")
-    classes = speakers_of(data_dir)
+    classes = classes_of(data_dir, targets_dir)
     segments = training_segments(targets_dir)
     fbank = load_config(FeaturesConfig, data_dir / "features.yaml").fbank
-    pool = load_pool(data_dir, segments, classes, config.frames, config.augment)
+    pool = load_pool(data_dir, segments, classes, config.frames, config.augment, targets_dir)
     # A forked worker can't use a GPU, so a teacher that runs in workers stays on the CPU.
     beside = torch.device("cpu") if config.training.loader.workers else training_device()
     with torch.random.fork_rng(devices=[]):  # a teacher that is built draws numbers, and must not move the student's
@@ -187,16 +191,20 @@ def train_student(
     if init is not None:
         load_weights(model, init / WEIGHTS)
         print(f"start: the weights of {init}", flush=True)
+    warn_of_size(model, targets_dir)
     follow_teacher(model, config.start, config.head, targets_dir)
     if method.needs.teacher_stages:
-        targets.teacher = LiveTeacher(targets_dir.parent, fbank, beside)
+        targets.teacher = LiveTeacher(targets_dir.parent, fbank, data_dir, beside)
     settings = settings_of(config) | _settings_of_method(method)
     if config.views == 2:
         method = TwoViews(method)
-    prepare_method(method, model, targets.teacher, targets.embedding_dim, pool.crops(np.arange(1)))
+    first = np.arange(1)
+    heard = None if targets.teacher is None else targets.teacher.hear(pool, first, pool.crops(first))
+    prepare_method(method, model, targets.teacher, targets.embedding_dim, pool.crops(first), heard)
     if targets.teacher is not None:
         method.fit(partial(last_stages, targets.teacher, pool, config.training.seed))
     objective = Objective(method, config.training.margin, config.training.scale)
+    objective.label_weight = config.label_weight
 
     def with_targets(chosen: Indices) -> DistillationBatch:
         return targets.batch(pool, chosen)
@@ -228,7 +236,12 @@ def _inputs(
     needs = method.needs
     known = teacher or (targets_dir.parent if (targets_dir.parent / WEIGHTS).is_file() else None)
     if known is not None and (needs.teacher_logits or needs.teacher_embedding or needs.relevance):
-        check_origin(targets_dir, known)
+        origin = check_origin(targets_dir, known)
+        if needs.relevance and origin.relevance == NO_RELEVANCE:
+            raise UserError(
+                f"{targets_dir}: its teacher is a table of embeddings, which has no relevance, and the method needs it:"
+                " take a method of embeddings or logits (imlkd methods)"
+            )
     if not needs.relevance or is_cached(gate, targets_dir):
         return None
     teacher = known or targets_dir.parent

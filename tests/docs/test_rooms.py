@@ -13,7 +13,7 @@ ORDER = [
     "cli", "doctor", "study", "reporting", "export", "training", "distillation", "attribution", "runtime", "scoring",
     "models", "features", "corpora",
 ]  # fmt: skip
-GROUND = ["recipe", "done", "progress", "config", "kaldi_io", "files", "errors"]
+GROUND = ["recipe", "done", "progress", "config", "kaldi_io", "onnx_session", "files", "errors"]
 LEVEL = {name: level for level, name in enumerate(ORDER)} | dict.fromkeys(GROUND, len(ORDER))
 LEVEL["features"], LEVEL["export"] = LEVEL["corpora"], LEVEL["reporting"]  # side by side
 MODULES = [path for path in sorted((ROOT / "imlkd").rglob("*.py")) if path.name != "__init__.py"]

@@ -3,10 +3,10 @@
     .venv-oracle/bin/python tests/models/original_models.py FOLDER...
 
 FOLDER/settings.json names a network and its settings. ``ecapa`` and ``xvector`` are SpeechBrain's, ``resnet``
-pyannote.audio's (wespeaker's own), ``campplus`` funasr's (3D-Speaker's own), ``wespeaker.MODULE.CLASS`` are those of
-wespeaker-unofficial. Each gets random weights, random batch-norm statistics among them, and answers
-FOLDER/features.pt (B, T, F); FOLDER/weights.pt, embeddings.pt and parameters are left. ``fbank`` turns
-FOLDER/waveform.pt (samples,) into FOLDER/features.pt by SpeechBrain.
+pyannote.audio's (wespeaker's own), ``campplus`` and ``eres2net`` funasr's (3D-Speaker's own),
+``wespeaker.MODULE.CLASS`` are those of wespeaker-unofficial. Each gets random weights, random batch-norm statistics
+among them, and answers FOLDER/features.pt (B, T, F); FOLDER/weights.pt, embeddings.pt and parameters are left.
+``fbank`` turns FOLDER/waveform.pt (samples,) into FOLDER/features.pt by SpeechBrain.
 
 The packages around the modules import more than is needed, so they are taken apart: each becomes an empty module that
 knows its folder.
@@ -24,7 +24,7 @@ import torch
 SPEECHBRAIN = ("", ".lobes", ".lobes.models", ".nnet", ".dataio", ".utils", ".processing")
 PYANNOTE = ("", ".audio", ".audio.utils", ".audio.models", ".audio.models.blocks")
 PYANNOTE += (".audio.models.embedding", ".audio.models.embedding.wespeaker")
-FUNASR = ("", ".models", ".models.campplus", ".utils")
+FUNASR = ("", ".models", ".models.campplus", ".models.eres2net", ".models.sond", ".models.sond.pooling", ".utils")
 
 
 def bare_packages(name, children):
@@ -76,6 +76,11 @@ def campplus(settings):
     return importlib.import_module("funasr.models.campplus.model").CAMPPlus(**settings)
 
 
+def eres2net(settings):
+    bare_packages("funasr", FUNASR)
+    return importlib.import_module("funasr.models.eres2net.eres2net").ERes2Net(**settings)
+
+
 def wespeaker(network, settings):
     bare_packages("wespeaker", ("", ".models"))
     _, name, cls = network.split(".")
@@ -85,8 +90,8 @@ def wespeaker(network, settings):
 def build(network, settings):
     if network.startswith("wespeaker."):
         return wespeaker(network, settings)
-    if network in ("resnet", "campplus"):
-        return {"resnet": resnet, "campplus": campplus}[network](settings)
+    if network in ("resnet", "campplus", "eres2net"):
+        return {"resnet": resnet, "campplus": campplus, "eres2net": eres2net}[network](settings)
     return speechbrain(network, settings)
 
 

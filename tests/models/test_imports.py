@@ -23,7 +23,7 @@ from imlkd.models.resnet import Resnet, ResnetConfig
 from imlkd.models.size import count_parameters
 from imlkd.models.speechbrain import load_speechbrain
 from imlkd.models.store import load_model, save_model
-from imlkd.models.wespeaker import load_campplus_of_3dspeaker, load_wespeaker
+from imlkd.models.wespeaker import load_3dspeaker, load_wespeaker
 
 
 def load(name: str) -> ModuleType:
@@ -60,6 +60,11 @@ def wespeaker(name: str, bins: int, dim: int, **settings: Any) -> Any:
     return Case("wespeaker", f"wespeaker.{name}", {"feat_dim": bins, "embed_dim": dim, **settings}, features(bins))
 
 
+def eres2net(bins: int, frames: int) -> Any:
+    settings = {"num_blocks": [1, 2, 1, 2], "m_channels": 8, "feat_dim": bins, "embedding_size": 12}
+    return Case("funasr", "eres2net", settings, features(bins, frames))
+
+
 def resnet(blocks: list[int], width: int, bins: int) -> Any:
     settings = {"num_blocks": blocks, "m_channels": width, "feat_dim": bins, "embed_dim": 16}
     return Case("pyannote", "resnet", settings, features(bins))
@@ -82,14 +87,17 @@ SPEECHBRAIN_FBANK = {
 }
 PYANNOTE = {"resnet34": resnet([3, 4, 6, 3], 8, 80), "resnet18": resnet([2, 2, 2, 2], 4, 24)}
 FUNASR = {"campplus": campplus(80, 32, 192, 150), "small-campplus": campplus(24, 8, 20, 333)}
+ERES2NET = {"eres2net": eres2net(80, 150), "small-eres2net": eres2net(24, 101)}
 WESPEAKER = {
     "ECAPA_TDNN_GLOB_c512": wespeaker("ecapa_tdnn.ECAPA_TDNN_GLOB_c512", 80, 192),
     "ECAPA_TDNN_c512": wespeaker("ecapa_tdnn.ECAPA_TDNN_c512", 24, 20, emb_bn=True),
     "XVEC": wespeaker("tdnn.XVEC", 40, 16, hid_dim=32, stats_dim=50),
     "ResNet18": wespeaker("resnet.ResNet18", 40, 16),
+    "ERes2Net34_Base": wespeaker("eres2net.ERes2Net34_Base", 24, 16),
+    "ERes2Net34_aug": wespeaker("eres2net.ERes2Net34_aug", 16, 16),
     "CAMPPlus": wespeaker("campplus.CAMPPlus", 80, 64, growth_rate=8, init_channels=32),
 }
-CASES = {**SPEECHBRAIN, **SPEECHBRAIN_FBANK, **PYANNOTE, **FUNASR, **WESPEAKER}
+CASES = {**SPEECHBRAIN, **SPEECHBRAIN_FBANK, **PYANNOTE, **FUNASR, **ERES2NET, **WESPEAKER}
 
 
 @pytest.fixture(scope="module")
@@ -162,10 +170,10 @@ def test_resnet_of_pyannote(name: str, answered: Answered) -> None:
     compare(model, folder)
 
 
-@pytest.mark.parametrize("name", FUNASR)
-def test_campplus_of_3dspeaker(name: str, answered: Answered) -> None:
+@pytest.mark.parametrize("name", [*FUNASR, *ERES2NET])
+def test_networks_of_3dspeaker(name: str, answered: Answered) -> None:
     folder = answered(name)
-    model = load_campplus_of_3dspeaker(folder / "weights.pt")
+    model = load_3dspeaker(folder / "weights.pt")
     assert same_size(model, folder)
     bins = CASES[name].asked.shape[2]
     assert model.fbank == SnippedFbankConfig(num_mel_bins=bins, window="povey", scale=1.0)
@@ -235,7 +243,7 @@ def test_planted_code_is_not_run(kind: str, layout: str, tmp_path: Path) -> None
     loaders: dict[str, Callable[[], object]] = {
         "speechbrain": lambda: load_speechbrain(path),
         "wespeaker": lambda: load_wespeaker(wespeaker_folder(tmp_path, "ResNet34")),
-        "3dspeaker": lambda: load_campplus_of_3dspeaker(path),
+        "3dspeaker": lambda: load_3dspeaker(path),
     }
     with pytest.raises(UserError, match="damaged, or holds more than tensors and plain values, which is not loaded"):
         loaders[kind]()
@@ -296,7 +304,7 @@ def test_weights_of_something_else(state: object, message: str, tmp_path: Path) 
         (None, "config.yaml: no such file: give a folder of wespeaker"),
         ("model: [", "config.yaml: not YAML of plain values"),
         ("- a", "config.yaml: not a configuration of wespeaker: it names no model"),
-        ("model: Whisper", "model 'Whisper' cannot be imported: known are ECAPA_TDNN, ResNet, CAMPPlus, XVEC"),
+        ("model: Whisper", "model 'Whisper' cannot be imported: known are ECAPA_TDNN, ResNet, CAMPPlus, ERes2Net, X"),
         ("model: XVEC\ndataset_args:\n  resample_rate: x", "resample_rate: 'x' is no sample rate"),
         ("model: XVEC", "not the weights of wespeaker's x-vector: lacks layers.0.convolution.weight"),
         ("model: ResNet34", "not the weights of wespeaker's ResNet .*: lacks first.0.weight"),

@@ -1,6 +1,7 @@
 """The head of an imported teacher."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,13 @@ import pytest
 import torch
 from torch.nn import functional
 
+import imlkd.training.head as module
 from imlkd.errors import UserError
 from imlkd.features.fbank import FbankConfig
 from imlkd.features.segments import Segment
 from imlkd.features.speech import SpeechReader
 from imlkd.kaldi_io import write_table
+from imlkd.models.speaker_model import CosineHead
 from imlkd.models.tdnn import Tdnn, TdnnConfig
 from imlkd.progress import Progress
 from imlkd.training.head import HeadConfig, _held_out, embed_segments, fit_head
@@ -47,6 +50,21 @@ def test_labels_that_mean_nothing_are_not_recognised(tmp_path: Path) -> None:
     noise = torch.randn(embeddings.shape[0], 200, generator=torch.Generator().manual_seed(1))
     _, accuracy = fit_head(noise, segments, tmp_path, names, HeadConfig(epochs=40, held_out=0.5, margin=0.0))
     assert accuracy is not None and 0.3 < accuracy < 0.7
+
+
+def test_the_best_pass_is_kept_and_training_stops_behind_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passes whose held-out accuracy is said to be 0.5, 0.9, 0.9, 0.6, 0.7, ...: the third one is kept."""
+    embeddings, segments, names = toy(tmp_path, {"a": 4, "b": 4, "c": 4}, spread=2.0)
+    weights: list[torch.Tensor] = []
+
+    def said(model: CosineHead, *rest: object) -> float:
+        weights.append(model.weight.detach().clone())
+        return [0.5, 0.9, 0.9, 0.6, 0.7, 0.8, 0.1, 0.2][min(len(weights) - 1, 7)]
+
+    monkeypatch.setattr(module, "_accuracy", said)
+    head, _ = fit_head(embeddings, segments, tmp_path, names, replace(CONFIG, patience=3))
+    assert len(weights) == 6 + 1  # six passes, and what the caller is told
+    assert torch.equal(head.weight, weights[2]) and not torch.equal(weights[2], weights[3])
 
 
 def test_the_same_seed_gives_the_same_head(tmp_path: Path) -> None:

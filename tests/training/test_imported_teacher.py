@@ -49,6 +49,13 @@ def test_no_measured_accuracy_is_said_and_not_made_up(
     assert "not measured: no utterance is held out" in capsys.readouterr().out
 
 
+def test_a_teacher_that_says_nan(toy_corpus: Path, tmp_path: Path, published: SpeakerModel) -> None:
+    assert isinstance(published, Ge2e)
+    published.linear.bias[3] = float("nan")
+    with pytest.raises(UserError, match="^s0-u0-0060-00000: the teacher's output holds NaN or infinite values"):
+        import_teacher("resemblyzer", None, toy_corpus, CONFIG, tmp_path, tmp_path / "progress", threads=1)
+
+
 def test_a_poor_head_is_warned_of(
     toy_corpus: Path, tmp_path: Path, published: SpeakerModel, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,

@@ -12,7 +12,7 @@ from imlkd.models.networks import NetworkSettings, build_network
 from imlkd.models.speaker_model import CosineHead, SpeakerModel
 from imlkd.models.store import save_model
 from imlkd.models.tdnn import TdnnConfig
-from imlkd.training.start import follow_teacher, share_head, take_weights
+from imlkd.training.start import follow_teacher, share_head, take_weights, warn_of_size
 
 
 def network(config: NetworkSettings, speakers: str, seed: int) -> SpeakerModel:
@@ -78,3 +78,17 @@ def test_the_teacher_is_the_model_around_the_targets(tmp_path: Path, capsys: pyt
     follow_teacher(student, "teacher", "teacher", tmp_path / "targets")
     assert all(torch.equal(value, teacher.state_dict()[name]) for name, value in student.state_dict().items())
     assert capsys.readouterr().out.splitlines()[1] == "head: the teacher's class weights, frozen"
+
+
+def test_a_student_that_is_no_smaller_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small, large = (network(TdnnConfig(width=width, embedding_dim=4), "a b", 1) for width in (6, 7))
+    warn_of_size(large, tmp_path / "nobody/targets")
+    save_model(small, tmp_path)
+    state = torch.get_rng_state()
+    warn_of_size(small, tmp_path / "targets")
+    assert capsys.readouterr().out == ""
+    warn_of_size(large, tmp_path / "targets")
+    counts = [sum(p.numel() for name, p in one.named_parameters() if "head" not in name) for one in (large, small)]
+    said = f"warning: the student has {counts[0]} parameters, its teacher {counts[1]}: nothing is made smaller\n"
+    assert capsys.readouterr().out == said
+    assert torch.equal(state, torch.get_rng_state())  # the student's weights are drawn as without it
