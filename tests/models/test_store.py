@@ -165,7 +165,7 @@ def test_speakers_that_do_not_fit_the_head(saved: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("architecture: tdnn", "architecture: vgg", "unknown architecture 'vgg': expected tdnn, ecapa"),
+        ("architecture: tdnn", "architecture: vgg", "unknown architecture 'vgg': expected one of tdnn, ecapa"),
         ("architecture: tdnn", "kind: tdnn", "not a model description: train or import the model again"),
         ("  width: 5", "  width: five", "width: expected a whole number, found 'five'"),
         ("  width: 5", "  widht: 5", "unknown key widht: did you mean width?"),
