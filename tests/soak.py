@@ -13,6 +13,7 @@ import collections
 import json
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -61,6 +62,7 @@ class Soak:
         self.outcomes: collections.Counter[str] = collections.Counter()
         self.starts = self.rounds = 0
         self.timeline = Timeline()
+        self.running: Run | None = None
 
     def command(self, folder: Path) -> list[str]:
         sets = [self.corpus / name for name in self.options.test.split(",")]
@@ -89,7 +91,9 @@ class Soak:
         temporary = self.work / "tmp" / str(self.starts)
         temporary.mkdir(parents=True)
         command = [*limits, *self.command(folder)]
-        return Run(command, self.work / f"{folder.name}.log", {"TMPDIR": str(temporary), "OMP_NUM_THREADS": "1"})
+        environment = {"TMPDIR": str(temporary), "OMP_NUM_THREADS": "1"}
+        self.running = Run(command, self.work / f"{folder.name}.log", environment)
+        return self.running
 
     def moments(self) -> list[tuple[Moment, Disturbance]]:
         """Each disturbance once at a moment of the quiet run, kills more often, in the order of the moments."""
@@ -183,7 +187,7 @@ def error_rates(folder: Path) -> list[str]:
 def options_of() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("corpus", type=Path, help="Kaldi data directories with audio beside them, e.g. svmini")
-    parser.add_argument("--hours", type=float, default=2.0, help="disturb for so long; the last round then ends")
+    parser.add_argument("--hours", type=float, default=2.0, help="disturb for so long after the quiet run")
     parser.add_argument("--train", default="train", help="data directory in CORPUS")
     parser.add_argument("--utterances", type=int, default=0, help="of it, 0: all")
     parser.add_argument("--test", default="test", help="data directories in CORPUS, each with `trials`")
@@ -202,21 +206,28 @@ def main() -> int:
     if any(path.name != "soak.log" for path in work.iterdir()):
         sys.exit(f"soak.py: {work}: not empty: choose another --work")
     begun = time.monotonic()
-    ends = begun + 3600 * options.hours
     adopt_orphans()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     copy_corpus(options.corpus, work / "corpus", options.train, options.utterances)
     small_configuration(options.conf, work / "conf")
     soak = Soak(work, options)
     try:
         quiet = soak.quiet()
+        ends = time.monotonic() + 3600 * options.hours
         while time.monotonic() < ends:
             soak.round(ends, quiet)
+    except KeyboardInterrupt:
+        soak.find(f"interrupted in round {soak.rounds}")
+        if soak.running is not None and soak.running.process.poll() is None:
+            soak.running.kill()
     finally:
         soak.disk.close()
     bury()
-    print(*error_rates(quiet), sep="\n")
+    print(*error_rates(work / "quiet"), sep="\n")
     print(*(f"{count:4} x {outcome}" for outcome, count in sorted(soak.outcomes.items())), sep="\n")
     print(*soak.findings, sep="\n")
+    if not soak.rounds:
+        soak.findings.append("no round came to its end")
     happened = sum(count for outcome, count in soak.outcomes.items() if "too late" not in outcome)
     good = "scores equal, nothing lost, no process and no temporary file left"
     verdict = f"{len(soak.findings)} findings, see above" if soak.findings else good

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,51 @@ def test_without_mounts_permissions_stand_in(tmp_path: Path) -> None:
         refused = subprocess.run(write, capture_output=True).returncode
     assert refused or os.getuid() == 0  # root may write anyway
     subprocess.run(write, check=True)
+
+
+# Eight stages that leave a file and a marker each; what is wrong is said as the recipe says it.
+RECIPE = """
+exec 2>&1
+fail() { echo "imlkd: error: $1"; exit 1; }
+write() {
+  said=$( { printf x > "$1"; } 2>&1 ) && return
+  case $said in
+    *space*) fail "$1: no space left on the device" ;;
+    *) fail "$1: the file system is read-only, or permission denied" ;;
+  esac
+}
+mkdir -p "$1/exp/m/scores/test" || fail "$1/exp: no space left on the device"
+for stage in 0 1 2 3 4 5 6 7; do
+  echo "00:00:00 stage $stage: x"
+  [ ! -s "$1/exp/m/.done.$stage" ] || continue
+  for part in 1 2 3 4 5; do
+    sleep 0.04
+    [ "$(cat "$2"/audio/a.flac)" = "good sound" ] || fail "$2/audio/a.flac: can't be decoded"
+    write "$1/exp/m/scores/test/$stage.$part"
+  done
+  write "$1/exp/m/.done.$stage"
+done
+"""
+
+
+class ToySoak(Soak):
+    """Disturbs a toy instead of the recipe."""
+
+    def command(self, folder: Path) -> list[str]:
+        return ["bash", "-c", RECIPE, "recipe", str(folder), str(self.corpus)]
+
+
+def test_a_round_of_a_toy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "corpus/audio").mkdir(parents=True)
+    (tmp_path / "corpus/audio/a.flac").write_text("good sound")
+    soak = ToySoak(tmp_path, argparse.Namespace(seed=1))
+    try:
+        quiet = soak.quiet()
+        soak.round(time.monotonic() + 100, quiet)
+    finally:
+        soak.disk.close()
+    said = capsys.readouterr().out
+    assert soak.findings == [], said
+    assert soak.rounds == 1 and soak.outcomes["kill: killed"] >= 2, said
+    assert sum(soak.outcomes.values()) == sum(d.times for d in DISTURBANCES)
+    assert (tmp_path / "corpus/audio/a.flac").read_text() == "good sound"
