@@ -17,7 +17,8 @@ ROOT = Path(__file__).parents[2]
 # The training that gets a signal while it reads its data.
 READING = """
 import os, signal, sys
-import imlkd.training.{module}
+import imlkd.done, imlkd.training.{module}
+imlkd.done.DoneMarker.begun_inputs = lambda *a, **k: {{}}
 imlkd.training.{module}.{function} = lambda *a: os.kill(os.getpid(), signal.{name})
 from imlkd.cli.main import run
 sys.argv = ["imlkd", "model", *sys.argv[1:]]
