@@ -65,22 +65,22 @@ class Timeline:
 class Run:
     """One start of the recipe, in a session of its own, its output followed."""
 
-    def __init__(self, command: list[str], log: Path) -> None:
+    def __init__(self, command: list[str], log: Path, environment: dict[str, str] | None = None) -> None:
         self.mark = f"IMLKD_KILL_MARK={uuid.uuid4()}"
         name, value = self.mark.split("=")
         self.stage, self.last_line = BEFORE_STAGES, ""
         self.timeline = Timeline()
         self.started = time.monotonic()
         self.process = subprocess.Popen(
-            command, cwd=ROOT, env=os.environ | {name: value}, stdin=subprocess.DEVNULL, start_new_session=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+            command, cwd=ROOT, env=os.environ | (environment or {}) | {name: value}, stdin=subprocess.DEVNULL,
+            start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
         )  # fmt: skip
         self._reader = threading.Thread(target=self._follow, args=(log,))
         self._reader.start()
 
     def _follow(self, log: Path) -> None:
         assert self.process.stdout is not None
-        with open(log, "a", encoding="utf-8") as stream:
+        with open(log, "a", buffering=1, encoding="utf-8") as stream:
             for line in self.process.stdout:
                 stream.write(line)
                 self.last_line = line.strip() or self.last_line

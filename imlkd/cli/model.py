@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +23,11 @@ def model() -> None:
     """Teachers and students: train, import, explain, distil, embed."""
 
 
+def preemptible() -> None:
+    """SIGTERM is a preemption outside the loop too, where a training reads its data: nothing is lost by it."""
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGUSR1))
+
+
 @model.command("train-teacher")
 @click.argument("data_dir", type=PATH)
 @click.argument("out", type=PATH)
@@ -31,11 +37,14 @@ def train_teacher(data_dir: Path, out: Path, config: Path | None, progress: Path
     """Train a teacher on the speakers of DATA_DIR (with features) into OUT."""
     from imlkd.config import load_config
     from imlkd.done import DoneMarker
+    from imlkd.training.curve import curve_beside
     from imlkd.training.teacher import TeacherConfig
     from imlkd.training.teacher import train_teacher as train
 
+    preemptible()
     settings = load_config(TeacherConfig, config)
-    train(data_dir, settings, out, DoneMarker(out / ".done").begun_inputs(without=[str(config)]), progress)
+    inputs = DoneMarker(out / ".done").begun_inputs(without=[str(config)])
+    train(data_dir, settings, out, inputs, progress, curve_beside(config, "teacher"))
 
 
 @model.command("import-teacher")
@@ -160,8 +169,10 @@ def distil(
     from imlkd.config import load_config
     from imlkd.distillation.integrated_inputs import check_gate_name
     from imlkd.done import DoneMarker
+    from imlkd.training.curve import curve_beside
     from imlkd.training.student import StudentConfig, fine_tuned, method_of, train_student
 
+    preemptible()
     settings = load_config(StudentConfig, config, overrides)
     if gate is not None:
         check_gate_name(gate)
@@ -171,7 +182,9 @@ def distil(
     built = method_of(method, method_config, out, [])
     compared_by_key = [str(config), str(method_config), "--set"]
     inputs = DoneMarker(out / ".done").begun_inputs(without=compared_by_key)
-    train_student(data_dir, targets, settings, built, out, inputs, progress, teacher, init)
+    altered = overrides or gate is not None  # then another curve is to be expected, and nobody knows which
+    expected = None if altered else curve_beside(config, f"{method}_lm" if lm_epochs else method)
+    train_student(data_dir, targets, settings, built, out, inputs, progress, teacher, init, expected)
 
 
 @model.command()
@@ -214,6 +227,27 @@ def covers(folder: Path, data_dirs: tuple[Path, ...]) -> None:
         if lacking:
             click.echo(f"{folder}: lacks {len(lacking)} utterances of {data_dir} (first: {lacking[0]}): not scored")
             raise SystemExit(3)
+
+
+@model.command()
+@click.argument("folder", type=PATH)
+@click.option("--keep", type=PATH, help="Write it as a curve to expect: CONF/curves/METHOD.jsonl, or teacher.jsonl.")
+@click.option("--draw", type=PATH, help="PNG to draw it into.")
+@click.option("--expected", type=PATH, help="Curve to draw it against.")
+def curve(folder: Path, keep: Path | None, draw: Path | None, expected: Path | None) -> None:
+    """The losses of the training in FOLDER, epoch by epoch."""
+    from imlkd.training.curve import read_curve, write_curve
+
+    own = read_curve(folder / "log" / "train.jsonl")
+    if keep is not None:
+        write_curve(own.entries, keep)
+    if draw is not None:
+        from imlkd.reporting.curves import draw_curves
+
+        draw_curves(draw, own, read_curve(expected) if expected is not None else None)
+    if keep is None and draw is None:
+        for entry in own.entries:
+            click.echo(f"{entry['epoch']:g} loss {entry['loss']:.5g}")
 
 
 @model.command("check")

@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import IO, Any
 
 from imlkd.files import atomic_open, atomic_write_text, make_dir, os_errors, parse_json
+from imlkd.training.curve import Curve
 
 
 class TrainingLog:
     """Both files of a training folder; entries behind ``done`` epochs, which will be run again, are dropped.
 
+    TensorBoard draws ``expected``, the curve to follow, over the training as a run of that name.
+
     Events are written in this thread, record by record, so that a full disk is an error here and not in the background.
     """
 
-    def __init__(self, folder: Path, done: int) -> None:
+    def __init__(self, folder: Path, done: int, expected: Curve | None = None) -> None:
         self.lines = make_dir(folder / "log") / "train.jsonl"
         self.events = folder / "tensorboard" / "events.out.tfevents.0.imlkd"
         old = self.lines.read_text(encoding="utf-8").splitlines() if self.lines.is_file() else []
@@ -27,6 +30,10 @@ class TrainingLog:
         with atomic_open(self.events, "wb") as stream:
             for line in kept:
                 _write_event(stream, parse_json(line))
+        if expected is not None:
+            with atomic_open(self.events.parent / "expected" / self.events.name, "wb") as stream:
+                for entry in expected.entries:
+                    _write_event(stream, entry)
 
     def add(self, entry: Mapping[str, float]) -> None:
         """Append an epoch's entry: ``epoch``, ``seconds`` in all so far, and named numbers."""

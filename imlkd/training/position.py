@@ -47,6 +47,10 @@ class Work:
     def ends_epoch(self) -> bool:
         return self.position.step + 1 == self.of
 
+    def steps_left(self, epochs: int) -> int:
+        """Of the whole training behind this step, were all epochs as long as this one."""
+        return self.of - self.position.step - 1 + self.of * (epochs - self.position.epoch - 1)
+
     def share(self, epochs: int) -> float:
         """Of the whole training that lies before this step."""
         return (self.position.epoch + self.position.step / self.of) / epochs
@@ -62,6 +66,14 @@ class Plan:
         """The batches of an epoch, in order."""
         config = self.config
         return self.pool.epoch_batches(config.batch * FRAMES_OF_2_S, config.crops, config.seed, epoch)
+
+    def largest(self) -> Work:
+        """The step of the coming epoch whose batch has most frames."""
+        batches = self.epoch(self.start.epoch)
+        sizes = [len(batch) * self.pool.segments[batch[0]].frames for batch in batches]
+        step = sizes.index(max(sizes))
+        own, weight = self.processes.part(batches[step])
+        return Work(Position(self.start.epoch, step, self.start.steps), len(batches), own, weight)
 
     def __iter__(self) -> Iterator[Work]:
         steps, first = self.start.steps, self.start.step

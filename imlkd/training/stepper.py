@@ -20,6 +20,7 @@ from imlkd.training.compiling import compiled, what_lacks
 from imlkd.training.config import TrainingConfig
 from imlkd.training.position import Work
 from imlkd.training.processes import Processes
+from imlkd.training.random_state import random_state, restore_random_state
 from imlkd.training.sampling import SegmentPool
 from imlkd.training.schedule import margin_share, peak_rate, ramp, rate_factor
 from imlkd.training.trouble import Trouble
@@ -131,6 +132,21 @@ class Stepper:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return {name: work.weight * value for name, value in found.items()}
+
+    def rehearse(self, work: Work, batch: DistillationBatch) -> None:
+        """Loss and gradient of a batch, and nothing of it left: one that is too large is known before hours are spent.
+
+        :raises UserError: when memory ends.
+        """
+        before, random = [buffer.clone() for buffer in self.loss.buffers()], random_state()
+        try:
+            self._gradient(parts_of(batch, self.config.accumulate), work, 1.0)
+        except torch.OutOfMemoryError as error:
+            raise self.trouble.out_of_memory(work, batch) from error
+        for buffer, value in zip(self.loss.buffers(), before, strict=True):
+            buffer.copy_(value)
+        restore_random_state(random)
+        self.optimizer.zero_grad(set_to_none=True)
 
     def _own_gradient(self) -> contextlib.AbstractContextManager[None]:
         """Nothing is sent around inside."""

@@ -31,6 +31,7 @@ from imlkd.kaldi_io import FloatArray, read_scp_arrays
 from imlkd.models.networks import CONFIGS, NetworkSettings, name_of
 from imlkd.models.store import WEIGHTS, load_weights
 from imlkd.training.config import FineTuningConfig, TrainingConfig
+from imlkd.training.curve import Curve
 from imlkd.training.device import training_device
 from imlkd.training.frames import FramesConfig
 from imlkd.training.gates import IntegratedInputs, check_relevance_name, has_integrated, is_cached
@@ -163,12 +164,14 @@ def train_student(
     progress: Path | None = None,
     teacher: Path | None = None,
     init: Path | None = None,
+    expected: Curve | None = None,
 ) -> None:
     """Distil a student and leave it in ``folder``, with its configuration and minutes.
 
     :param made_from: digests of what the training depends on beside its configuration, by name.
     :param teacher: whose answers the targets have to be; None: the model whose folder they lie in, if any.
     :param init: folder of a finished student of the same network whose weights are the first ones.
+    :param expected: the curve that it is held against.
     """
     join_group()
     if not config.label_weight and isinstance(method, NoTeacher):
@@ -210,7 +213,7 @@ def train_student(
         return targets.batch(pool, chosen)
 
     identity = Identity(_with_teacher(made_from, targets_dir), settings)
-    trainer = Trainer(config.training, model, objective, pool, with_targets, folder, identity, progress)
+    trainer = Trainer(config.training, model, objective, pool, with_targets, folder, identity, progress, expected)
     seconds = trainer.run()
     if trainer.processes.leads:
         finish(model, folder, seconds)

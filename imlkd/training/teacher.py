@@ -21,6 +21,7 @@ from imlkd.models.networks import CONFIGS, NetworkSettings, build_network, name_
 from imlkd.models.speaker_model import CosineHead
 from imlkd.models.store import save_model
 from imlkd.training.config import TrainingConfig
+from imlkd.training.curve import Curve
 from imlkd.training.frames import FramesConfig
 from imlkd.training.identity import Identity, settings_of
 from imlkd.training.pool import grid_of, load_pool, speakers_of
@@ -45,11 +46,13 @@ class TeacherConfig:
 
 
 def train_teacher(
-    data_dir: Path, config: TeacherConfig, folder: Path, made_from: Mapping[str, str], progress: Path | None = None
-) -> None:
+    data_dir: Path, config: TeacherConfig, folder: Path, made_from: Mapping[str, str], progress: Path | None = None,
+    expected: Curve | None = None,
+) -> None:  # fmt: skip
     """Train on every speaker of ``data_dir`` and leave the model, its configuration and its minutes in ``folder``.
 
     :param made_from: digests of what the training depends on beside its configuration, by name.
+    :param expected: the curve that it is held against.
     """
     join_group()
     prepare_torch(config.training.threads, config.training.seed)
@@ -65,7 +68,7 @@ def train_teacher(
         return DistillationBatch(pool.crops(chosen), pool.classes(chosen))
 
     identity = Identity(made_from, settings_of(config))
-    trainer = Trainer(config.training, model, objective, pool, labels_only, folder, identity, progress)
+    trainer = Trainer(config.training, model, objective, pool, labels_only, folder, identity, progress, expected)
     seconds = trainer.run()
     if trainer.processes.leads:
         finish(model, folder, seconds)

@@ -21,6 +21,7 @@ from imlkd.progress import Progress
 from imlkd.training.averages import Averages
 from imlkd.training.checkpoint import BestWeights, CheckpointStore
 from imlkd.training.config import TrainingConfig
+from imlkd.training.curve import Curve
 from imlkd.training.development import Development
 from imlkd.training.device import make_deterministic, training_device
 from imlkd.training.full_state import Course, course_of, gather_state, put_back
@@ -44,6 +45,7 @@ class Trainer:
 
     :param folder: of the model.
     :param progress: a file to count in, for `imlkd watch`.
+    :param expected: the curve that it is held against.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Trainer:
         folder: Path,
         identity: Identity,
         progress: Path | None = None,
+        expected: Curve | None = None,
     ) -> None:
         self.config, self.model, self.objective, self.pool = config, model, objective, pool
         self.make_batch, self.folder, self.identity, self.progress = make_batch, folder, identity, progress
@@ -70,6 +73,8 @@ class Trainer:
         if config.longest:
             pool.keep_longest()
         self.dev = Development.hold_out(pool, config.dev_speakers, config.seed) if config.dev_speakers else None
+        misfit = expected.misfit(config.epochs) if expected is not None else ""
+        self.expected, self._misfit = (None if misfit else expected), misfit
         self.course = Course()
         self.pace = Pace()
         self._takes_the_place_of_others = False
@@ -85,6 +90,8 @@ class Trainer:
         :raises Preempted: after SIGTERM or SIGUSR1, with the state saved; or when another process is gone.
         """
         self._say(self._resume())
+        if self._misfit:
+            self._say(self._misfit)
         try:
             self._train()
         except RuntimeError as error:
@@ -99,17 +106,21 @@ class Trainer:
         with Preemption() as preemption, contextlib.ExitStack() as stack:
             log = progress = None
             if self.processes.leads:
-                log = TrainingLog(self.folder, self.course.position.epoch)
+                log = TrainingLog(self.folder, self.course.position.epoch, self.expected)
                 progress = stack.enter_context(Progress(self.folder.name, self.config.epochs, self.progress))
                 progress.update(self.course.position.epoch)
             self._marked = self._saved = time.monotonic()
             plan = Plan(self.pool, self.config, self.course.position, self.processes)
             loader = Loader(plan, self.make_batch, self.config.loader)
+            if self.device.type != "cpu" and self.course.position.epoch < self.config.epochs:
+                self.rehearse(plan, loader)
             for work, batch in stack.enter_context(contextlib.closing(iter(loader))):
                 self._do(work, batch)
                 self.pace.step(len(work.chosen) * self.processes.count, loader.waited)
                 if work.ends_epoch:
                     self._end_epoch(work, log, progress)
+                elif self.pace.speaks():
+                    self._say_inside(work, progress)
                 self._save_if_due(work, preemption)
 
     def _resume(self) -> str:
@@ -143,6 +154,15 @@ class Trainer:
             said = "; ".join([*filter(None, [said]), f"{_list(change.harmless)}: without effect on the weights"])
         return f"going on after {place} from {path}" + (f" ({said})" if said else "")
 
+    def rehearse(self, plan: Plan, loader: Loader) -> None:
+        """Try the largest batch, on a device whose memory ends with an error, before the first step.
+
+        :raises UserError: when there is no room for it.
+        """
+        self.model.train()
+        work, batch = loader.batches[plan.largest()]
+        self.stepper.rehearse(work, batch.to(self.device))
+
     def _do(self, work: Work, batch: DistillationBatch) -> None:
         """One step, and what it says into the epoch's sums."""
         self.model.train()
@@ -155,6 +175,16 @@ class Trainer:
             sums[name] = sums.get(name, 0.0) + value
         self.course.position, self.course.skipped = work.after, self.stepper.trouble.skipped
 
+    def _say_inside(self, work: Work, progress: Progress | None) -> None:
+        """Where a long epoch is, to the log and the progress line."""
+        sums, here = self.course.sums, self.course.position
+        self.pace.so_far(self.stepper.rate, work.steps_left(self.config.epochs))
+        steps = max(1.0, sums.get("steps", 0.0))
+        note = _note({name: value / steps for name, value in sums.items() if name != "steps"})
+        self._say(f"epoch {here.epoch + 1}/{self.config.epochs} step {here.step}/{work.of} {note} {self.pace.said}")
+        if progress is not None:
+            progress.update(0, f"step {here.step}/{work.of} {note} {self.pace.said}")
+
     def _end_epoch(self, work: Work, log: TrainingLog | None, progress: Progress | None) -> None:
         """Numbers of the epoch: to the log, the progress line, and the choice of the best weights."""
         epoch, course = work.position.epoch, self.course
@@ -166,11 +196,11 @@ class Trainer:
         self.averages.after_epoch(self.model, epoch)
         if self.dev is not None:
             means["dev_eer"] = self.processes.told(self.dev.eer(self.model) if self.processes.leads else 0.0)
-        speed = self.pace.epoch(self.stepper.rate, self.config.epochs - epoch - 1)
+        speed = self.pace.epoch(self.stepper.rate, work.steps_left(self.config.epochs))
         if log is not None:
             own = {**means, **speed, **self.objective.diagnosis}
             log.add({"epoch": epoch + 1, "seconds": round(course.seconds, 2), **own})
-        note = " ".join(f"{name} {value:.3g}" for name, value in means.items())
+        note = _note(means) + (f" {self.expected.said(epoch + 1)}" if self.expected is not None else "")
         self._say(f"epoch {epoch + 1}/{self.config.epochs} {note} {self.pace.said}")
         self._warn(epoch)
         self.best.rank(means.get("dev_eer", means.get("loss", math.inf)), epoch + 1)
@@ -221,6 +251,11 @@ class Trainer:
     def _say(self, line: str) -> None:
         if self.processes.leads:
             print(line, flush=True)
+
+
+def _note(means: dict[str, float]) -> str:
+    """The loss and its terms by name."""
+    return " ".join(f"{name} {value:.3g}" for name, value in means.items())
 
 
 def _list(changes: list[str]) -> str:

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import os
+import re
 import signal
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -23,7 +24,10 @@ from imlkd.models.speaker_model import CosineHead
 from imlkd.models.tdnn import Tdnn, TdnnConfig
 from imlkd.training.checkpoint import CheckpointStore
 from imlkd.training.config import CheckpointsConfig, LoaderConfig, MarginConfig, RateConfig, TrainingConfig
+from imlkd.training.curve import Curve
 from imlkd.training.identity import Identity, settings_of
+from imlkd.training.loader import Loader
+from imlkd.training.pace import Pace
 from imlkd.training.position import Plan, Position
 from imlkd.training.sampling import Indices, SegmentPool
 from imlkd.training.trainer import Trainer, prepare_torch
@@ -57,6 +61,7 @@ def trainer(
     method: Method | None = None,
     made_from: str = "x",
     die_at: int | None = None,
+    expected: Curve | None = None,
 ) -> Trainer:
     """``die_at``: the number of the step that is not made any more."""
     prepare_torch(config.threads, config.seed)
@@ -76,7 +81,7 @@ def trainer(
 
     objective = Objective(method or NoTeacher(NoTeacherConfig()), config.margin, config.scale)
     identity = Identity({"data": made_from}, settings_of(config, "training."))
-    return Trainer(config, model, objective, pool, batch, folder, identity, folder / "progress")
+    return Trainer(config, model, objective, pool, batch, folder, identity, folder / "progress", expected)
 
 
 def log(folder: Path) -> list[dict[str, float]]:
@@ -419,6 +424,55 @@ def test_rate_ramp_and_clip_of_each_step(pool: Make, tmp_path: Path, monkeypatch
     expected = [max(2 * s, 1e-3) if s < 0.5 else 0.5 + 0.5 * math.cos(math.pi * (s - 0.5) / 0.5) for s in shares]
     assert [rate for (rate,) in map(tuple, rates)] == pytest.approx([peak * factor for factor in expected])
     assert max(norms) <= 0.01 * (1 + 1e-4)
+
+
+def test_the_largest_batch_is_tried_first_and_leaves_no_trace(
+    pool: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = pool(durations=(10, 20, 60), frames=60)
+    training = trainer(made, tmp_path / "a", method=Projected())
+    plan = Plan(made, CONFIG, Position(), training.processes)
+    loader = Loader(plan, training.make_batch, CONFIG.loader)
+    largest = plan.largest()
+    frames = [len(batch) * made.segments[batch[0]].frames for batch in plan.epoch(0)]
+    assert len(largest.chosen) * made.segments[largest.chosen[0]].frames == max(frames) > min(frames)
+    state = {name: value.clone() for name, value in training.stepper.loss.state_dict().items()}
+    numbers = torch.get_rng_state()
+    training.rehearse(plan, loader)
+    assert all(torch.equal(value, state[name]) for name, value in training.stepper.loss.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), numbers) and not training.optimizer.state
+    assert all(parameter.grad is None for parameter in training.stepper.parameters)
+
+    def full(*arguments: object) -> None:
+        raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr(training.stepper, "_gradient", full)
+    said = rf"batch of {len(largest.chosen)} .* frames \(first: {made.segments[largest.chosen[0]].id}\): lower"
+    with pytest.raises(UserError, match=said):
+        training.rehearse(plan, loader)
+
+
+def test_it_is_held_against_the_expected_curve(
+    pool: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for epochs, said in ((CONFIG.epochs, True), (CONFIG.epochs + 1, False)):
+        expected = Curve(tmp_path / "c.jsonl", [{"epoch": n + 1, "loss": 10.0 - n} for n in range(epochs)])
+        training = trainer(pool(), tmp_path / str(epochs), expected=expected)
+        training.run()
+        out = capsys.readouterr().out
+        assert ("(expected loss 8)" in out.splitlines()[3]) == said
+        assert ("this training of 6: not drawn against it" in out) != said
+
+
+def test_inside_a_long_epoch_it_says_where_it_is(
+    pool: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Pace, "speaks", lambda self: True)
+    trainer(pool(), tmp_path, dataclasses.replace(CONFIG, epochs=1)).run()
+    lines = [line for line in capsys.readouterr().out.splitlines() if " step " in line]
+    assert re.fullmatch(r"epoch 1/1 step 1/\d+ loss \S+ aam \S+ rate .* samples/s, loader .*%, 0:00:0\d left", lines[0])
+    of = int(lines[0].split()[3].partition("/")[2])
+    assert len(lines) == of - 1 and lines[-1].startswith(f"epoch 1/1 step {of - 1}/{of} ")
 
 
 def test_it_trains_in_training_mode(pool: Make, tmp_path: Path) -> None:
