@@ -100,7 +100,7 @@ def all_options() -> set[str]:
     more = sorted((*ROOT.glob("local/*.sh"), *ROOT.glob("egs/*/prepare.sh")))
     scripts = ["run.sh", "tests/run.sh", *(str(path.relative_to(ROOT)) for path in more)]
     shell = {option for script in scripts for option in re.findall(r"--[\w-]+", help_of(script))}
-    return shell | imlkd_options() | {"--help", "--kills", "--quick", "--json"}
+    return shell | imlkd_options() | {"--help", "--kills", "--hours", "--quick", "--json"}
 
 
 @each_page
