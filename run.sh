@@ -283,7 +283,7 @@ if wanted 7; then
         "${more[@]}" "$data/$corpus.sets.yaml" "$model"
     done
   fi
-  local/page.sh --command "$command_line" --bootstrap "$bootstrap" --audio "$page_audio" --expected "$conf/expected.json" \
+  local/page.sh --command "$command_line" --bootstrap "$bootstrap" --audio "$page_audio" \
     --allow-pipes "$allow_pipes" --force "$force" "$data/$corpus.sets.yaml" "$data" "$exp" "$teacher_dir" "${students[@]}"
 fi
 log "done"

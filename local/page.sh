@@ -5,14 +5,12 @@ set -euo pipefail
 command=
 bootstrap=1000
 audio=true
-expected=
 allow_pipes=false
 force=false
 help_message="Usage: $0 [options] <sets.yaml> <data> <exp> <teacher-dir> <student-dir>...
   --command TEXT            the command that made the results, for the record
   --bootstrap N             draws of speakers for the 95 % intervals (default: $bootstrap)
   --audio true|false        put clips of the corpus into the pages (default: $audio)
-  --expected FILE           losses to compare the trainings with
   --allow-pipes true|false  run commands in wav.scp (default: $allow_pipes)
   --force true|false        redo (default: $force)
 Reads what stages 2 to 7 left of the models; leaves <student-dir>/report/index.html."
@@ -32,10 +30,6 @@ options=(--command "$command" --bootstrap "$bootstrap")
 made_from=(--from "$1" --value "command=$command" --value "bootstrap=$bootstrap" --value "audio=$audio")
 [ "$audio" = true ] || options+=(--no-audio)
 [ "$allow_pipes" = false ] || options+=(--allow-pipes)
-if [ -f "$expected" ]; then
-  options+=(--expected "$expected")
-  made_from+=(--from "$expected")
-fi
 made_from+=(--from imlkd/reporting/page/templates)
 [ ! -f "$teacher/targets_$train_set/config.yaml" ] || made_from+=(--from "$teacher/targets_$train_set/config.yaml")
 for model in "${@:4}"; do

@@ -15,6 +15,7 @@ from imlkd.files import atomic_write_text
 from imlkd.kaldi_io import read_lines
 
 FOLDER = "curves"
+LOG, EXPECTED = "log/train.jsonl", "log/expected.jsonl"  # of a model: its own, and the one it is held against
 TIMED = ("seconds", "samples_per_second", "loader_wait")
 """Entries that say how fast the machine was."""
 

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import IO, Any
 
 from imlkd.files import atomic_open, atomic_write_text, make_dir, os_errors, parse_json
-from imlkd.training.curve import Curve
+from imlkd.training.curve import EXPECTED, Curve, write_curve
 
 
 class TrainingLog:
     """Both files of a training folder; entries behind ``done`` epochs, which will be run again, are dropped.
 
-    TensorBoard draws ``expected``, the curve to follow, over the training as a run of that name.
+    ``expected``, the curve to follow, lies beside the first as ``expected.jsonl``, and is drawn by TensorBoard as a run
+    of that name.
 
     Events are written in this thread, record by record, so that a full disk is an error here and not in the background.
     """
@@ -30,7 +31,9 @@ class TrainingLog:
         with atomic_open(self.events, "wb") as stream:
             for line in kept:
                 _write_event(stream, parse_json(line))
+        (folder / EXPECTED).unlink(missing_ok=True)
         if expected is not None:
+            write_curve(expected.entries, folder / EXPECTED)
             with atomic_open(self.events.parent / "expected" / self.events.name, "wb") as stream:
                 for entry in expected.entries:
                     _write_event(stream, entry)

@@ -114,20 +114,19 @@ def test_models_that_cannot_be_explained(toy_corpus: Path, tmp_path: Path) -> No
 
 
 def test_export_and_expected_losses(toy_corpus: Path, tmp_path: Path) -> None:
-    from imlkd.reporting.expected import keep
-
     made = make_run(tmp_path, toy_corpus)
-    keep(tmp_path / "exp", tmp_path / "expected.json", ["toy_kd"])
+    log = made.models[2] / "log"
+    (log / "expected.jsonl").write_bytes((log / "train.jsonl").read_bytes())
     (made.models[2] / "export").mkdir()
     variant = {"variant": "fp32", "refused": False, "farthest": 0.0, "size_mb": 0.1, "latency_ms": 1.0, "rtf": 0.01,
                "memory_mb": 50.0, "lists": {}}  # fmt: skip
     content = {"variants": [variant], "files": ["model.onnx"]}
     (made.models[2] / "export/export.json").write_text(json.dumps(content))
-    write_pages(made.sets, made.data, made.models, PageOptions(draws=20, expected=tmp_path / "expected.json"))
+    write_pages(made.sets, made.data, made.models, PageOptions(draws=20))
     page = Page(made.page("toy_kd"))
     assert "fp32" in page.text and "In export/: model.onnx." in page.text
-    assert "Farthest from the expected loss (expected.json) at epoch" in page.text
-    assert "expected.json holds none of this model" in page.text
+    assert "Farthest from the expected loss at epoch" in page.text
+    assert "The recipe has no curve for a training with these settings." in page.text
 
 
 @pytest.fixture

@@ -20,7 +20,6 @@ from scipy.stats import spearmanr
 from imlkd.corpora.trials import Trials
 from imlkd.errors import UserError
 from imlkd.kaldi_io import write_table
-from imlkd.reporting import expected
 from imlkd.reporting.page import charts
 from imlkd.reporting.page.document import filled
 from imlkd.reporting.page.exported import export_tables
@@ -147,26 +146,22 @@ def log_of(folder: Path, losses: list[float], **terms: float) -> Path:
 
 def test_learning_beside_what_was_expected(tmp_path: Path) -> None:
     good = log_of(tmp_path / "a/model", [4.0, 2.0, 1.0], aam=1.0, kd=0.5, gradient_aam=9.0, spread=1.0)
-    kept = tmp_path / "expected.json"
-    expected.keep(tmp_path / "a", kept, ["model"])
-    found = learning_of(good, kept)
+    (good / "log/expected.jsonl").write_bytes((good / "log/train.jsonl").read_bytes())
+    found = learning_of(good)
     assert found is not None and list(found.terms) == ["loss", "aam", "kd"]
     assert found.expected == [4.0, 2.0, 1.0] and "at epoch 1: 4 against 4, 0.0 %" in found.said
-    other = learning_of(log_of(tmp_path / "b/model", [4.0, 3.0]), kept)
+    short = log_of(tmp_path / "b/model", [4.0, 3.0])
+    (short / "log/expected.jsonl").write_bytes((good / "log/train.jsonl").read_bytes())
+    other = learning_of(short)
     assert other is not None and list(other.terms) == ["loss"]
     assert "at epoch 2: 3 against 2, 50.0 %; 2 epochs, expected 3." in other.said
-    (tmp_path / "b/model/config.yaml").write_text("seed: 2\n")
-    strange = learning_of(tmp_path / "b/model", kept)
-    assert strange is not None and strange.expected == [] and "is of configuration" in strange.said
-    assert learning_of(tmp_path, kept) is None  # imported: no log
-    with pytest.raises(UserError, match="no epochs: name models"):
-        expected.keep(tmp_path, kept, ["none"])
-    kept.write_text("[]")
-    with pytest.raises(UserError, match=r"expected\.json: damaged: make it again"):
-        learning_of(good, kept)
+    (short / "log/expected.jsonl").unlink()
+    alone = learning_of(short)
+    assert alone is not None and alone.expected == [] and "no curve for a training with these settings" in alone.said
+    assert learning_of(tmp_path) is None  # imported: no log
     (good / "log/train.jsonl").write_text("{}\n")
-    with pytest.raises(UserError, match=r"train\.jsonl:1: no epoch"):
-        learning_of(good, None)
+    with pytest.raises(UserError, match=r"train\.jsonl:1: no entry of epoch 1"):
+        learning_of(good)
 
 
 def test_the_table_of_an_export(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ PAGE = "report/index.html"
 class PageOptions:
     """How.
 
-    :param command: that made the results; ``expected``: losses to compare with (``imlkd.reporting.expected``).
+    :param command: that made the results.
     :param draws: of speakers, for intervals.
     :param audio: whether voices of the corpus go into the page.
     """
@@ -41,7 +41,6 @@ class PageOptions:
     draws: int = 1000
     audio: bool = True
     allow_pipes: bool = False
-    expected: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -123,7 +122,7 @@ def read_run(sets_path: Path, data: Path, models: Sequence[Path], options: PageO
               dict.fromkeys([sets.teacher, sets.train, *sets.tests])}  # fmt: skip
     gaps = {name: gaps_of(one, models) for name, one in scored.items()}
     rows = rows_of(list(models), sets.lists)
-    return Run(sets, data, models, options, scored, rows, hashes, gaps, training_of(models[0], options.expected))
+    return Run(sets, data, models, options, scored, rows, hashes, gaps, training_of(models[0]))
 
 
 def gaps_of(scored: Scored, models: Sequence[Path]) -> GapPart:
@@ -139,9 +138,9 @@ def gaps_of(scored: Scored, models: Sequence[Path]) -> GapPart:
     return GapPart(found, charts.gap_chart(scored.name, found), "")
 
 
-def training_of(folder: Path, expected: Path | None) -> tuple[Learning, Markup] | None:
+def training_of(folder: Path) -> tuple[Learning, Markup] | None:
     """The curves of a training and their chart."""
-    found = learning_of(folder, expected)
+    found = learning_of(folder)
     return (found, charts.learning_chart(found)) if found else None
 
 
@@ -154,7 +153,7 @@ def student_page(run: Run, folder: Path) -> dict[str, Any]:
         "name": folder.name,
         "teacher": run.teacher.name,
         "lists": [list_part(run, run.scored[name], folder.name, clips) for name in run.sets.lists],
-        "learning": [one for one in (training_of(folder, run.options.expected), run.taught) if one],
+        "learning": [one for one in (training_of(folder), run.taught) if one],
         "explained": explained,
         "perturbed": perturbed(explained),
         "areas": area_table(explained),
