@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 PREEMPTED = 75  # EX_TEMPFAIL of sysexits.h: try again
-_LONG_WORD, _LONG = 400, 1000  # letters
+_LONG_WORD, _LONG = 400, 3000  # letters: a message may list five long paths
 
 
 class UserError(Exception):
@@ -22,7 +22,7 @@ class UserError(Exception):
 def _one_line(text: str) -> str:
     plain = "".join(letter if letter.isprintable() else " " for letter in text)
     plain = re.sub(rf"\S{{{_LONG_WORD},}}", lambda word: f"{word[0][:80]}...{word[0][-40:]}", plain)
-    return plain if len(plain) <= _LONG else f"{plain[:600]} ... {plain[-300:]}"
+    return plain if len(plain) <= _LONG else f"{plain[:2000]} ... {plain[-900:]}"
 
 
 class Preempted(Exception):

@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-import yaml
-
 from imlkd.errors import UserError
 
 REMEDY = {
@@ -57,6 +55,8 @@ def parse_yaml(text: str) -> Any:
 
     :raises ValueError: for what is not YAML, holds objects, or is nested too deeply to be read.
     """
+    import yaml  # what stands on this module need not need it
+
     try:
         return yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError) as error:

@@ -33,6 +33,7 @@ from imlkd.errors import UserError
 from imlkd.features.segments import read_segments
 from imlkd.files import atomic_open, atomic_write_text
 from imlkd.kaldi_io import join_scps, read_lines, read_table
+from imlkd.models.speaker_model import SpeakerModel
 from imlkd.models.store import load_model
 from imlkd.models.xvector_table import XvectorTable
 
@@ -64,16 +65,19 @@ def explain_job(
     torch.set_num_threads(threads or torch.get_num_threads())
     config = load_config(RelevanceConfig, out / "config.yaml")
     origin = origin_of(teacher, config)
-    save_origin(origin, out)
-    pass_on(teacher, out)
     if origin.relevance == NO_RELEVANCE:
-        marker.finish(_look_up(teacher, data_dir, out, job, nj, progress))
+        table = load_model(teacher)
+        save_origin(origin, out)
+        pass_on(teacher, out)
+        marker.finish(_look_up(table, teacher, data_dir, out, job, nj, progress))
         return
     if config.evidence.minimum > 0:
         get_backend(config.evidence.backend)  # that it lacks is said now, not after hours
     if origin.relevance == OCCLUSION:
         print(f"job {job}: {SAID_OF_OCCLUSION}", flush=True)
     explainer = explainer_of(teacher, data_dir, config, allow_pipes, device_of(job))
+    save_origin(origin, out)  # a teacher that does not load leaves nothing
+    pass_on(teacher, out)
     work = plan_work(data_dir, read_segments(out / "segments"), config, job, nj)
     journal = Journal(out / f".journal.{job}", " ".join(made_from.values()))
     if journal.keys:
@@ -85,9 +89,10 @@ def explain_job(
     journal.remove()
 
 
-def _look_up(teacher: Path, data_dir: Path, out: Path, job: int, nj: int, progress: Path | None) -> list[Path]:
+def _look_up(
+    table: SpeakerModel, teacher: Path, data_dir: Path, out: Path, job: int, nj: int, progress: Path | None
+) -> list[Path]:
     """A job's share of the segments, of a teacher that is a table."""
-    table = load_model(teacher)
     assert isinstance(table, XvectorTable)
     segments = read_segments(out / "segments")
     own = segments[len(segments) * (job - 1) // nj : len(segments) * job // nj]

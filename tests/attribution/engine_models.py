@@ -8,6 +8,7 @@ import torch
 from imlkd.features.fbank import FbankConfig
 from imlkd.models.campplus import CampPlusConfig
 from imlkd.models.ecapa import EcapaConfig
+from imlkd.models.eres2net import Eres2netConfig
 from imlkd.models.ge2e import Ge2e
 from imlkd.models.networks import NETWORKS, build_network
 from imlkd.models.nexttdnn import NextTdnnConfig
@@ -25,6 +26,7 @@ SMALL: dict[str, Any] = {
     "resnet": ResnetConfig(width=4, depth=10, embedding_dim=6),
     "campplus": CampPlusConfig(front=4, width=8, growth=4, bottleneck=2, layers=[2, 1, 2], embedding_dim=6),
     "redimnet": RedimnetConfig(channels=4, attention=5, embedding_dim=6),
+    "eres2net": Eres2netConfig(width=4, blocks=[1, 1, 1, 1], embedding_dim=6),
     "nexttdnn": NextTdnnConfig(channels=16, blocks=1, kernels=[3, 9], embedding_dim=6),
 }
 MODELS = [*SMALL, "ge2e"]

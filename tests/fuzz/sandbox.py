@@ -56,7 +56,7 @@ class Sandbox:
         reply = self._asked(kind, files)
         outcome, text = reply["outcome"], reply["text"]
         if outcome == "refused":
-            return "" if text and "\n" not in text and len(text) < 1000 else f"refused, but not in one line: {text!r}"
+            return "" if text and "\n" not in text and len(text) <= 3000 else f"refused, but not in one line: {text!r}"
         if outcome != "read":
             return f"{outcome}: {text}"
         return "" if reply["grown"] < MOST else f"took {reply['grown'] >> 10} MB"
