@@ -68,7 +68,7 @@ def check_interrupted(result: Result, workspace: Workspace, start: float, place:
     assert leftovers(*folders) == []
 
 
-@pytest.mark.parametrize("stage", MARKERS)
+@pytest.mark.parametrize("stage", [pytest.param(one, marks=[pytest.mark.slow] * (one in (1, 7))) for one in MARKERS])
 def test_in_a_stage(stage: int, workspace: Workspace) -> None:
     options = ("--stage", str(stage), "--stop-stage", str(stage), "--methods", "none")
     tell_stage_stale(workspace.root, stage)

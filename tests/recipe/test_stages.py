@@ -78,6 +78,7 @@ def test_prose_reruns_nothing_and_code_what_imports_it(workspace: Workspace) -> 
     }
 
 
+@pytest.mark.slow
 def test_a_method_s_settings_rerun_that_method(workspace: Workspace) -> None:
     workspace.edit(f"{CONF}/kd.yaml", "temperature: 3.0", "temperature: 2.0")
     ran = reasons(workspace.run().ran())
@@ -117,6 +118,7 @@ def test_settings_rerun_what_depends_on_them(
     assert reasons(workspace.run().ran()) == {}
 
 
+@pytest.mark.slow
 def test_overrides_count_too(workspace: Workspace) -> None:
     options = ("--relevance-set", "nodes=6 batch=8", *only(3))
     ran = reasons(workspace.run(*options).ran())
@@ -148,6 +150,7 @@ def test_force_redoes(workspace: Workspace) -> None:
     assert changed <= {".done.trials"}, "only the seconds in the marker may differ"
 
 
+@pytest.mark.slow
 def test_fewer_jobs_leave_nothing_of_more(workspace: Workspace) -> None:
     for stage in (1, 5):
         result = workspace.run(*only(stage), *NONE, "--nj", "1", "--force", "true")
