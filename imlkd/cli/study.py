@@ -94,6 +94,26 @@ def confirm(file: Path, data: Path, work: Path, results: Path, test: str, trials
 
 @study.command()
 @click.argument("file", type=PATH)
+@_places
+@click.option("--per-speaker", type=click.IntRange(1), default=1, show_default=True, help="Utterances of each speaker.")
+def maps(file: Path, data: Path, work: Path, results: Path, per_speaker: int) -> None:
+    """Explain held-out utterances by the students of FILE's main rows and by their teachers, and compare the maps."""
+    from imlkd.progress import Progress
+    from imlkd.study.execute import Places
+    from imlkd.study.maps import measure_maps, wanted
+    from imlkd.study.plan import read_study
+
+    config, places = read_study(file), Places(file, data, work, results)
+    runs = wanted(config, places)
+    with Progress("maps", len(runs)) as progress:
+        for run in runs:
+            measure_maps(config, places, run, per_speaker)
+            progress.update(1, run.name)
+    _write(file, results)
+
+
+@study.command()
+@click.argument("file", type=PATH)
 @click.option("--results", type=PATH, required=True, help="Folder that `imlkd study run` wrote.")
 def table(file: Path, results: Path) -> None:
     """Write RESULTS.md, results.json and report/index.html from the records that are there, and print the former."""

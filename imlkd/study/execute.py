@@ -21,6 +21,7 @@ from imlkd.errors import UserError
 from imlkd.features.speed import speed_copies
 from imlkd.files import atomic_write_text, make_dir, sha256_file
 from imlkd.progress import Progress
+from imlkd.study.cost import cost_of
 from imlkd.study.folds import read_fold, write_part
 from imlkd.study.measure import conditions_of
 from imlkd.study.plan import Run, StudyConfig
@@ -44,11 +45,18 @@ class Places:
     def records(self) -> Path:
         return self.results / "runs"
 
+    @property
+    def maps(self) -> Path:
+        return self.results / "maps"
+
     def fold(self, number: int) -> Path:
         return self.work / f"fold{number}"
 
     def teacher(self, number: int, name: str) -> Path:
         return self.fold(number) / "exp" / ("kaldi_teacher" if name == "own" else name)
+
+    def student(self, run: Run) -> Path:
+        return self.fold(run.fold) / "students" / f"{run.name}_{run.row.method}"
 
 
 def prepare_fold(config: StudyConfig, places: Places, number: int, nj: int) -> None:
@@ -185,9 +193,8 @@ def train_one(config: StudyConfig, places: Places, run: Run) -> None:
 
 def record_run(config: StudyConfig, places: Places, run: Run, test: str) -> Record:
     """Score a trained run on a set of its fold."""
-    model = places.fold(run.fold) / "students" / f"{run.name}_{run.row.method}"
     return _recorded(
-        config, places, model, test, run.fold, run.row.label, run.student.label, run.seed, run.settings()
+        config, places, places.student(run), test, run.fold, run.row.label, run.student.label, run.seed, run.settings()
     )  # fmt: skip
 
 
@@ -207,14 +214,13 @@ def _recorded(
     from imlkd.models.store import load_model
     from imlkd.study.measure import scores_of
 
-    fold = read_fold(places.results, number)
+    fold, cost = read_fold(places.results, number), cost_of(model)
     scores = scores_of(model, places.fold(number) / "data" / test, fold, config.cuts)
     assert list(scores) == conditions_of(config.cuts)
-    seconds = model / "log" / "seconds"
     return Record(
         places.file.stem, row, student, number, seed, settings, _hash(places, number), _git(),
-        count_parameters(load_model(model)), round(float(seconds.read_text()) / 60, 3) if seconds.is_file() else 0.0,
-        {name: packed(values) for name, values in scores.items()},
+        count_parameters(load_model(model)), cost.minutes, {name: packed(values) for name, values in scores.items()},
+        cost.step_ms, cost.peak_mb,
     )  # fmt: skip
 
 

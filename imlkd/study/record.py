@@ -28,8 +28,9 @@ class Record:
 
     :param settings: digest that tells it from a run of the same name in an earlier version of the study.
     :param trials: SHA-256 of its fold's list.
-    :param minutes: of training; ``seconds_a_step``, ``peak_mb`` where they were measured.
+    :param minutes: of training.
     :param scores: packed by condition (``full``, ``1s``), in the order of the list.
+    :param step_ms: of training by the clock, ``peak_mb``: of its process (see ``imlkd.study.cost``).
     """
 
     study: str
@@ -43,6 +44,8 @@ class Record:
     parameters: int
     minutes: float
     scores: dict[str, str]
+    step_ms: float | None = None
+    peak_mb: float | None = None
 
     @property
     def name(self) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from imlkd.scoring.compare import gap_closed
 from imlkd.study.analysis import ALL, MEAN, RECORDINGS, Analysis, Cell, Paired
 from imlkd.study.folds import read_fold
+from imlkd.study.maps import maps_table
 from imlkd.study.measure import FULL, conditions_of
 from imlkd.study.plan import Run, StudyConfig, rows_of, runs_of, students_of, tries_of
 from imlkd.study.record import Record, read_records
@@ -41,6 +42,7 @@ def markdown(config: StudyConfig, path: Path, results: Path) -> str:
     last = {record.row: record for record in records}
     for student, analysis in analyses(config, path, results).items():
         lines += ["", f"## Student {student}", "", *student_tables(config, path, analysis, last)]
+        lines += ["", *maps_table(config, student, results)]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -79,18 +81,24 @@ def _rates(
     columns += [(condition, (condition, MEAN, ALL)) for condition in conditions_of(config.cuts)[1:]]
     yield "EER in percent: mean over folds and seeds, ± deviation over seeds; without a corpus, the mean over all."
     yield ""
-    head = ["row", "seeds", *(name for name, _ in columns), "minDCF(0.01)", "gap closed", "parameters", "minutes"]
+    cost = ["parameters", "minutes", "ms a step", "MB"]
+    head = ["row", "seeds", *(name for name, _ in columns), "minDCF(0.01)", "gap closed", *cost]
     yield f"| {' | '.join(head)} |"
     yield "|" + "---|" * len(head)
     best = {row: analysis.cell(row, FULL, MEAN) for row in rows}
     for row in rows:
         cells = [_cell(analysis.cell(row, *place)) for _, place in columns]
-        cost = analysis.cell(row, FULL, MEAN, measure=1)
+        dcf = analysis.cell(row, FULL, MEAN, measure=1)
         record = records[row]
         yield (
-            f"| {row} | {len(analysis.records[row])} | {' | '.join(cells)} | {f'{cost.mean:.3f}' if cost else ''}"
-            f" | {_gap(best, row, config.baseline)} | {record.parameters / 1000:.0f} k | {record.minutes:.1f} |"
+            f"| {row} | {len(analysis.records[row])} | {' | '.join(cells)} | {f'{dcf.mean:.3f}' if dcf else ''}"
+            f" | {_gap(best, row, config.baseline)} | {record.parameters / 1000:.0f} k | {record.minutes:.1f}"
+            f" | {_number(record.step_ms)} | {_number(record.peak_mb)} |"
         )
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.0f}"
 
 
 def _cell(cell: Cell | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,6 +86,8 @@ def build_model(
 
 
 def finish(model: FbankModel, folder: Path, seconds: float) -> None:
-    """Leave the trained model and, last among its files, how long it took."""
+    """Leave the trained model and, last among its files, how long it took; and this process's peak of memory in MB."""
     atomic_write_text(folder / "log" / "seconds", f"{seconds:.1f}\n")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    atomic_write_text(folder / "log" / "peak_mb", f"{peak:.0f}\n")
     save_model(model.eval(), folder)

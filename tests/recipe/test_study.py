@@ -55,9 +55,17 @@ def test_from_folds_to_the_test_list(workspace: Workspace) -> None:
     after = records(results)
     assert after["none.small.f1.s1"]["scores"] == made["none.small.f1.s1"]["scores"]  # the same training, scored again
 
+    places = ["--data", DATA, "--work", "study/toy", "--results", "egs/study/toy"]
+    maps = workspace.call("utils/imlkd", "study", "maps", "egs/study/toy.yaml", *places)
+    assert maps.status == 0, maps.err
+    for fold in (1, 2):
+        found = json.loads((results / f"maps/none.small.f{fold}.s1.json").read_text())["durations"]
+        assert all(-1.0 <= one["agreement"] <= 1.0 for one in found.values()) and found
+    assert "| row | agreement" in (results / "RESULTS.md").read_text()
+
     confirm = [
-        "utils/imlkd", "study", "confirm", "egs/study/toy.yaml", "--data", DATA, "--work", "study/toy", "--results",
-        "egs/study/toy", "--test", TEST, "--trials", f"{TEST}/trials", "--rows", "none,kd",
+        "utils/imlkd", "study", "confirm", "egs/study/toy.yaml", *places, "--test", TEST,
+        "--trials", f"{TEST}/trials", "--rows", "none,kd",
     ]  # fmt: skip
     end = workspace.call(*confirm)
     assert end.status == 0, end.err
