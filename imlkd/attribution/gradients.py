@@ -13,6 +13,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -23,6 +24,7 @@ from imlkd.attribution.folding import folded
 from imlkd.attribution.fused_ecapa import FusedEcapa, fits
 from imlkd.attribution.fusing import fuse
 from imlkd.attribution.quantities import Quantity
+from imlkd.attribution.row_threads import RowThreads, joined
 from imlkd.models.speaker_model import CosineHead, SpeakerModel
 
 FASTER = 1.1  # bf16 must be this much faster to be taken
@@ -73,10 +75,14 @@ class TeacherFunction:
         self._half = self.model
         self._compiled: dict[bool, Callable[..., Tensor]] = {}
         self._shape: tuple[int, ...] = ()
+        self._threads = RowThreads()
 
-    @torch.no_grad()
     def values(self, points: Tensor, lengths: Tensor, targets: Tensor) -> Tensor:
         """(B,) float64, computed in full precision."""
+        return torch.cat(self._threads.map(self._values, points, lengths, targets))
+
+    @torch.no_grad()
+    def _values(self, points: Tensor, lengths: Tensor, targets: Tensor) -> Tensor:
         return self.quantity(self.model(points, lengths), targets).double()
 
     def graph(self, points: Tensor, lengths: Tensor, targets: Tensor, half: bool) -> Tensor:
@@ -85,8 +91,17 @@ class TeacherFunction:
             return self._values_of(half)(points, lengths, targets)
 
     def gradient(self, points: Tensor, lengths: Tensor, targets: Tensor, half: bool) -> tuple[Tensor, Tensor]:
-        """Values (B,), and d value / d points of each row; ``points`` becomes a leaf of the graph."""
-        points.requires_grad_()
+        """Values (B,), and d value / d points of each row."""
+        if self.compiles:
+            return self._gradient(points, lengths, targets, half)
+        if half:
+            self._half_model()
+        work = partial(self._gradient, half=half)
+        values, gradient = joined(self._threads.map(work, points, lengths, targets))
+        return values, gradient
+
+    def _gradient(self, points: Tensor, lengths: Tensor, targets: Tensor, half: bool) -> tuple[Tensor, Tensor]:
+        points = points.detach().requires_grad_()
         values = self.graph(points, lengths, targets, half)
         return values.detach().double(), torch.autograd.grad(values.sum(), points)[0]
 

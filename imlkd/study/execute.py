@@ -26,7 +26,7 @@ from imlkd.study.folds import read_fold, write_part
 from imlkd.study.measure import conditions_of
 from imlkd.study.plan import Run, StudyConfig
 from imlkd.study.record import Record, packed
-from imlkd.study.search import planned
+from imlkd.study.search import planned, row_of
 
 
 @dataclass(frozen=True)
@@ -125,12 +125,14 @@ def _hash(places: Places, fold: int) -> str:
 
 
 def execute(config: StudyConfig, places: Places, jobs: int) -> int:
-    """Make every missing run, ``jobs`` at a time, tries before what they decide; returns how many were made.
+    """Make every missing run, ``jobs`` at a time, tries before what they decide and the main rows before others.
 
+    :returns: how many were made.
     :raises UserError: for the first that failed, after those that were under way have ended.
     """
     made = 0
     while waiting := missing_runs(config, places):
+        waiting = [run for run in waiting if row_of(run) in config.main] or waiting
         _execute(config, places, waiting, jobs)
         made += len(waiting)
     return made

@@ -34,6 +34,12 @@ def try_runs(config: StudyConfig, path: Path) -> list[Run]:
     ]  # fmt: skip
 
 
+def row_of(run: Run) -> str:
+    """Label of the row that a run belongs to, be it a try of it."""
+    label, tried, number = run.row.label.rpartition(".t")
+    return label if tried and number.isdigit() else run.row.label
+
+
 def planned(config: StudyConfig, path: Path, results: Path, folds: Sequence[int] = ()) -> list[Run]:
     """Every run whose settings are known: tries first, then the rows without any and those whose tries have all run.
 
@@ -59,7 +65,7 @@ def _finished(tried: Sequence[Run], results: Path) -> dict[tuple[str, str], list
     for run in tried:
         record = records.get(run.name)
         is_current = record is not None and record.settings == run.settings()
-        tries = found.setdefault((run.row.label.rpartition(".t")[0], run.student.label), {})
+        tries = found.setdefault((row_of(run), run.student.label), {})
         tries.setdefault(run.row.label, []).append(record if is_current else None)
     return {
         place: [[one for one in own if one is not None] for own in tries.values()]

@@ -3,11 +3,16 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import soundfile
 
 from imlkd.corpora.kaldi_dir import read_data_dir
-from imlkd.study.execute import write_training_part
-from imlkd.study.plan import StudyConfig
+from imlkd.study import execute
+from imlkd.study.execute import Places, write_training_part
+from imlkd.study.folds import read_fold, write_folds
+from imlkd.study.plan import Run, StudyConfig, read_study
+from imlkd.study.record import Record, packed
+from tests.study.test_folds import make_data
 
 
 def two_speakers(folder: Path) -> Path:
@@ -35,3 +40,27 @@ def test_copies_at_other_speeds_are_new_speakers_and_made_once(tmp_path: Path) -
     assert (out / "utt2spk").stat().st_mtime_ns == before
     write_training_part(fast, whole, {"b"}, out)  # other speakers: made again
     assert set(read_data_dir(out).spk2utt) == {"b", "sp1.1-b"}
+
+
+def test_main_rows_come_first_and_their_tries_before_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, results = tmp_path / "toy.yaml", tmp_path / "results"
+    tries = "tries: ['kd: method.weight=2', 'none: training.epochs=3']"
+    file.write_text(f"rows: [kd, none]\nmain: [none]\nfolds: 2\nseeds: 1\nmain_seeds: 1\nreference: kd\n{tries}\n")
+    write_folds(make_data(tmp_path), results, 2, 4, 4, 0)
+    places = Places(file, tmp_path, tmp_path, results)
+    made: list[set[str]] = []
+
+    def pretend(config: StudyConfig, places: Places, runs: list[Run], jobs: int) -> None:
+        made.append({run.row.label for run in runs})
+        for run in runs:
+            trials = read_fold(results, run.fold).trials
+            scores = packed(0.5 * trials.is_target + 0.1 * np.random.default_rng(0).normal(size=len(trials)))
+            label, fold, trials_hash = run.row.label, run.fold, execute._hash(places, run.fold)
+            record = Record(
+                "toy", label, "small", fold, run.seed, run.settings(), trials_hash, "", 1, 1.0, {"full": scores}
+            )
+            record.write(places.records / f"{run.name}.json")
+
+    monkeypatch.setattr(execute, "_execute", pretend)
+    assert execute.execute(read_study(file), places, 1) == 12
+    assert made == [{"none.t0", "none.t1"}, {"none"}, {"kd.t0", "kd.t1"}, {"kd"}]
