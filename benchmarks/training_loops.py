@@ -161,7 +161,7 @@ def _speechbrain_dataset(data: Path) -> tuple[Any, int]:
     length, entries = int(SECONDS * RATE), {}
     for name, speaker in tables.utt2spk.items():
         segment = (tables.segments or {}).get(name)
-        first, last = (int(segment.start * RATE), int(segment.end * RATE)) if segment else (0, 0)
+        first, last = segment.bounds(RATE) if segment else (0, 0)
         entry = {"wav": places[segment.recording if segment else name], "start": first, "spk_id": classes[speaker]}
         entry["free"] = (last - first or audio_io.info(entry["wav"]).num_frames) - length
         if entry["free"] >= 0:
