@@ -39,6 +39,10 @@ for ((start = 0; start <= restarts; start++)); do
     kill -0 "$child" 2> /dev/null || break
     status=0
   done
+  if [ $status -eq 143 ] || [ $status -eq 138 ]; then # by SIGTERM or SIGUSR1, before it could take signals itself
+    echo "imlkd: preempted: nothing to save yet: run the same command again"
+    status=75
+  fi
   [ $status -eq 75 ] && [ -z "$told" ] || exit $status
   echo "$0: preempted: starting again"
 done

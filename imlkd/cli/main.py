@@ -48,6 +48,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "join-scp": ("imlkd.cli.marker", "join_scp", "Join the scp files of parallel jobs."),
 }
 
+TRAININGS = (["model", "train-teacher"], ["model", "distil"])  # SIGTERM is a preemption to them from the start
 INTERRUPTED = "imlkd: interrupted: run the same command again to go on"
 
 
@@ -83,7 +84,7 @@ def run() -> None:
     """Entry point: user errors become one line, an interrupt leaves with the shell's status 130."""
     sys.unraisablehook = _unraisable
     try:
-        signal.signal(signal.SIGTERM, _interrupt)
+        signal.signal(signal.SIGTERM, _preempt if sys.argv[1:3] in TRAININGS else _interrupt)
         signal.signal(signal.SIGUSR1, _preempt)
         signal.signal(signal.SIGINT, _interrupt)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # which utils/imlkd has held back

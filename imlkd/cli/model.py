@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,11 +22,6 @@ def model() -> None:
     """Teachers and students: train, import, explain, distil, embed."""
 
 
-def preemptible() -> None:
-    """SIGTERM is a preemption outside the loop too, where a training reads its data: nothing is lost by it."""
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGUSR1))
-
-
 @model.command("train-teacher")
 @click.argument("data_dir", type=PATH)
 @click.argument("out", type=PATH)
@@ -41,7 +35,6 @@ def train_teacher(data_dir: Path, out: Path, config: Path | None, progress: Path
     from imlkd.training.teacher import TeacherConfig
     from imlkd.training.teacher import train_teacher as train
 
-    preemptible()
     settings = load_config(TeacherConfig, config)
     inputs = DoneMarker(out / ".done").begun_inputs(without=[str(config)])
     train(data_dir, settings, out, inputs, progress, curve_beside(config, "teacher"))
@@ -172,7 +165,6 @@ def distil(
     from imlkd.training.curve import curve_beside
     from imlkd.training.student import StudentConfig, fine_tuned, method_of, train_student
 
-    preemptible()
     settings = load_config(StudentConfig, config, overrides)
     if gate is not None:
         check_gate_name(gate)

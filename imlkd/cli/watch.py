@@ -87,7 +87,8 @@ def _was_preempted(log_dir: Path, name: str, started: float) -> bool:
 def _explain_failure(log_dir: Path, name: str, started: float) -> None:
     """Repeat the one-line errors of the jobs; where there is none, name the log of one that did not end well."""
     texts = _lines_of_jobs(log_dir, name, started)
-    said = [line for lines in texts.values() for line in lines if line.startswith("imlkd: error:")]
+    words = ("imlkd: error:", "imlkd: interrupted:")
+    said = [line for lines in texts.values() for line in lines if line.startswith(words)]
     for line in dict.fromkeys(said):
         click.echo(line, err=True)
     if not said:

@@ -79,6 +79,12 @@ def test_a_job_that_dies_without_a_word_is_named_by_its_log(imlkd: Run, tmp_path
     assert last == f"imlkd: error: {tmp_path}/log/work.2.log: a job ended without a message: see the end of this log"
 
 
+def test_a_job_that_was_interrupted_says_so(imlkd: Run, tmp_path: Path) -> None:
+    word = "imlkd: interrupted: run the same command again to go on"
+    done = watched(imlkd, tmp_path, job(tmp_path, f'[ $1 = 1 ] || {{ echo "{word}"; exit 130; }}'))
+    assert done.returncode == 1 and done.stderr.splitlines()[-1] == word
+
+
 def test_a_runner_that_is_not_there(imlkd: Run, tmp_path: Path) -> None:
     done = imlkd("watch", "x", tmp_path / "log", "work", "slurm.pl.gone", "JOB=1:2", "log", "true")
     assert (done.returncode, done.stdout) == (1, "")

@@ -9,9 +9,14 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
+NOTHING = "nothing to save yet: run the same command again"
 # Leaves with 75 until it has been started three times.
 TWICE = 'echo start >> "$0"; [ "$(wc -l < "$0")" -ge 3 ] || exit 75'
+# Ended by a signal that it does not take, until it has been started three times.
+KILLED = 'echo start >> "$0"; [ "$(wc -l < "$0")" -ge 3 ] || kill -s "$1" $$'
 # Saves on request, as a training does.
 PATIENT = "trap 'echo saved >> \"$0\"; exit 75' TERM USR1; echo start >> \"$0\"; while :; do sleep 0.1; done"
 
@@ -26,6 +31,14 @@ def test_started_again_until_it_ends(tmp_path: Path) -> None:
     process = start("bash", "-c", TWICE, tmp_path / "starts")
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 0 and said.splitlines() == ["local/train.sh: preempted: starting again"] * 2
+
+
+@pytest.mark.parametrize("name", ["TERM", "USR1"])
+def test_a_signal_before_a_training_can_take_it_is_a_preemption_too(tmp_path: Path, name: str) -> None:
+    process = start("bash", "-c", KILLED, tmp_path / "starts", name)
+    said, _ = process.communicate(timeout=120)
+    once = [f"imlkd: preempted: {NOTHING}", "local/train.sh: preempted: starting again"]
+    assert process.returncode == 0 and said.splitlines() == 2 * once
 
 
 def test_not_for_ever_and_not_after_an_error(tmp_path: Path) -> None:
