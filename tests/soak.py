@@ -26,6 +26,7 @@ from tests.kill_recipe import BEFORE_STAGES, Moment, Run, Timeline, differences
 from tests.soak_disturbances import DISTURBANCES, Disk, Disturbance, Scene
 from tests.soak_watch import Memory, adopt_orphans, bury, lost, remember, stragglers
 
+TORCH_CACHE = "torchinductor_"  # a user's compiled code, which torch makes a folder for and keeps
 CHECKPOINT_STEPS = 20  # of both trainings, so that a kill costs seconds
 
 
@@ -159,7 +160,7 @@ class Soak:
         left = stragglers(run.process.pid)
         temporary = self.work / "tmp" / str(self.starts)
         if not killed:  # nobody clears up behind a SIGKILL in a folder for temporary files
-            left += [f"temporary {path}" for path in temporary.rglob("*")]
+            left += [f"temporary {path}" for path in temporary.iterdir() if not path.name.startswith(TORCH_CACHE)]
         shutil.rmtree(temporary)
         for line in [*left, *lost(folder, before)]:
             self.find(f"round {self.rounds}: {what}: {line}")
