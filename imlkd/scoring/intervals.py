@@ -23,6 +23,7 @@ from imlkd.scoring.resampling import SpeakerTrials, draw_speakers, leave_one_out
 
 FEW_SPEAKERS = 20
 LEVEL = 0.95
+LIMIT = 1.0  # of an EER, and of a minDCF: what rejecting everything costs
 METHODS = ("corrected", "bca", "percentile")
 _NORMAL = NormalDist()
 
@@ -109,8 +110,9 @@ def intervals_of(
         return [bca_interval(*columns) for columns in zip(values.T, whole, without.T, strict=True)]
     moved = values * bias_ratios(values, np.array(whole)) ** -2.0
     limited = moved[:, : 1 + len(costs.p_targets)]
-    np.minimum(limited, 1.0, out=limited)  # no EER and no minDCF is above 1
-    return [widened_interval(column, len(speakers)) for column in moved.T]
+    np.minimum(limited, LIMIT, out=limited)  # no EER and no minDCF is above it
+    found = [limited_interval(column, len(speakers)) for column in limited.T]
+    return found + [widened_interval(column, len(speakers)) for column in moved.T[len(found) :]]
 
 
 def bias_ratios(values: Floats, estimates: Floats) -> Floats:
@@ -132,6 +134,18 @@ def widened_interval(values: Floats, speakers: int) -> Interval:
     reach = widened(_NORMAL.inv_cdf((1.0 + LEVEL) / 2.0), speakers)
     low, high = np.percentile(values, [100.0 * _NORMAL.cdf(one) for one in (-reach, reach)])
     return Interval(float(low), float(high))
+
+
+def limited_interval(values: Floats, speakers: int) -> Interval:
+    """``widened_interval`` of a measure that is ``LIMIT`` at most.
+
+    An upper end at the limit can leave nothing out, so the lower end leaves out all of the 5 %.
+    """
+    found = widened_interval(values, speakers)
+    if found.high < LIMIT:
+        return found
+    reach = widened(_NORMAL.inv_cdf(LEVEL), speakers)
+    return Interval(float(np.percentile(values, 100.0 * _NORMAL.cdf(-reach))), LIMIT)
 
 
 def widened(deviate: float, speakers: int) -> float:

@@ -16,10 +16,12 @@ from imlkd.scoring.intervals import (
     bca_interval,
     bias_ratios,
     intervals_of,
+    limited_interval,
     narrowed,
     percentile_interval,
     speaker_bootstrap,
     widened,
+    widened_interval,
 )
 from imlkd.scoring.metrics import Costs, act_dcf, eer, min_dcf
 from imlkd.scoring.resampling import SpeakerTrials, WeightedTrials, draw_speakers, leave_one_out, point_values, resample
@@ -142,9 +144,11 @@ def test_corrected_interval_is_made_of_moved_draws() -> None:
     whole = np.array(point_values(trials, costs, llr=True))
     lists = trials.target, trials.nontarget
     assert whole == pytest.approx([eer(*lists)[0], min_dcf(*lists, 0.1)[0], act_dcf(*lists, 0.1)[0], cllr(*lists)])
-    tail = norm.cdf(-student.ppf(0.975, 11) * (12 / 11) ** 0.5)
+    tail, whole_tail = norm.cdf(-student.ppf([0.975, 0.95], 11) * (12 / 11) ** 0.5)
     typical = np.array([gmean(column[column > 0.0]) for column in drawn.T])
-    low, high = np.quantile(drawn * (whole / typical) ** 2, [tail, 1 - tail], axis=0)
+    low, high, other = np.quantile(drawn * (whole / typical) ** 2, [tail, 1 - tail, whole_tail], axis=0)
+    assert (high[:2] > 1.0).tolist() == [False, True]
+    low[1] = other[1]  # the minDCF's upper end is its limit
     result = speaker_bootstrap(trials, costs, 300, 3, llr=True)
     assert result is not None and result.cllr is not None
     found = [result.eer, result.min_dcf[0.1], result.act_dcf[0.1], result.cllr]
@@ -171,6 +175,15 @@ def test_widening_against_student(speakers: int) -> None:
         expected = student.ppf(tail, speakers - 1) * (speakers / (speakers - 1)) ** 0.5
         assert widened(norm.ppf(tail), speakers) == pytest.approx(expected, rel=0.02 if tail == 0.001 else 0.003)
         assert narrowed(widened(norm.ppf(tail), speakers), speakers) == pytest.approx(norm.ppf(tail))
+
+
+def test_an_upper_end_at_the_limit_gives_its_share_to_the_lower_one() -> None:
+    values = np.linspace(0.5, 0.9, 1001)
+    assert limited_interval(values, 10_000) == widened_interval(values, 10_000)
+    values = np.minimum(np.linspace(0.6, 1.1, 1001), 1.0)
+    found = limited_interval(values, 10_000)
+    assert found.high == 1.0 and found.low == pytest.approx(0.625, abs=1e-4)  # 5 % of the way, not 2.5
+    assert widened_interval(values, 10_000).low == pytest.approx(0.6125, abs=1e-4)
 
 
 def test_same_seed_same_interval() -> None:
