@@ -97,6 +97,7 @@ class TrainingConfig:
     mean_epochs: int = bounded(5, low=1, help="epochs that `final: mean` takes")
     ema_decay: float = bounded(0.999, low=0.0, high=1.0, help="of `final: ema`, a step")
     longest: bool = switch(False, help="draw only segments of each utterance's longest duration")
+    duration: float = bounded(0.0, low=0.0, help="draw only segments of so many seconds, 0: of every duration")
     dev_speakers: int = bounded(0, low=0, help="speakers that are not trained on: their EER after each epoch chooses")
     max_skipped: int = bounded(0, low=0, help="steps that may be left out, their loss or gradient not being finite")
     rate: RateConfig = field(default_factory=RateConfig)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from imlkd.corpora.disk_table import ByName
 from imlkd.errors import UserError
+from imlkd.features.fbank import FRAMES_PER_SECOND
 from imlkd.features.segment_table import SegmentTable
 from imlkd.features.segments import Segment
 from imlkd.training.frames import LazyFrames
@@ -87,6 +88,16 @@ class SegmentPool:
         np.maximum.at(longest, self._utterance, self._frames)
         self._held |= self._frames < longest[self._utterance]
 
+    def keep_duration(self, seconds: float) -> None:
+        """Draw only segments of this duration.
+
+        :raises UserError: when there is none.
+        """
+        self._held |= self._frames != round(seconds * FRAMES_PER_SECOND)
+        if self._held.all():
+            known = ", ".join(f"{frames / FRAMES_PER_SECOND:g}" for frames in np.unique(self._frames)[:10])
+            raise UserError(f"training.duration: no training segment has {seconds:g} s: there are {known} s")
+
     def epoch_batches(self, frames_per_batch: int, crops: int, seed: int, epoch: int) -> list[Indices]:
         """Batches of segment indexes for one epoch; equal frames a batch, so short segments come in larger batches.
 
@@ -94,7 +105,6 @@ class SegmentPool:
         """
         generator = np.random.default_rng([seed, epoch])
         drawn = np.concatenate([self._one_of_each(generator) for _ in range(crops)])
-        drawn = drawn[~self._held[drawn]]
         batches: list[Indices] = []
         for duration in np.unique(self._frames[drawn]):
             own = generator.permutation(drawn[self._frames[drawn] == duration])
@@ -106,9 +116,10 @@ class SegmentPool:
         return [batches[i] for i in generator.permutation(len(batches))]
 
     def _one_of_each(self, generator: np.random.Generator) -> Indices:
-        """One segment of every utterance: first a duration that it has, then a place."""
+        """One segment of every utterance that has one to be drawn: first a duration that it has, then a place."""
         key = generator.random(len(self.segments))
         order = np.lexsort((key, self._frames, self._utterance))
+        order = order[~self._held[order]]
         groups = np.flatnonzero(
             np.diff(self._utterance[order], prepend=-1) | np.diff(self._frames[order], prepend=-1)
         )

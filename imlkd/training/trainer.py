@@ -72,6 +72,8 @@ class Trainer:
         self.best = BestWeights(folder, config.checkpoints.best, config.checkpoints.last)
         if config.longest:
             pool.keep_longest()
+        if config.duration:
+            pool.keep_duration(config.duration)
         self.dev = Development.hold_out(pool, config.dev_speakers, config.seed) if config.dev_speakers else None
         misfit = expected.misfit(config.epochs) if expected is not None else ""
         self.expected, self._misfit = (None if misfit else expected), misfit

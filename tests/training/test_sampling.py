@@ -103,6 +103,26 @@ def test_utterances_with_fewer_durations_are_drawn_as_often() -> None:
     assert drawn["a"] == drawn["c"] == 600 and drawn["b"] > 0.7 * 600  # a lone 40 of b waits
 
 
+def test_what_is_left_to_draw_is_drawn_as_often(pool: Make) -> None:
+    for held_out, keep in (
+        (None, SegmentPool.keep_longest),
+        (None, lambda one: one.keep_duration(0.4)),
+        (2, lambda one: one.hold_out({2})),
+    ):
+        made = pool(3, 4, (20, 40))
+        keep(made)
+        batches = made.epoch_batches(10**6, 2, 0, 0)
+        drawn = [made.segments[i] for batch in batches for i in batch]
+        left = [name for name in made.offsets if held_out is None or made.labels[name] != held_out]
+        assert Counter(segment.utterance for segment in drawn) == dict.fromkeys(left, 2)
+        assert {segment.frames for segment in drawn} <= ({40} if held_out is None else {20, 40})
+
+
+def test_a_duration_that_no_segment_has(pool: Make) -> None:
+    with pytest.raises(UserError, match=r"^training.duration: no training segment has 0.3 s: there are 0.2, 0.4 s$"):
+        pool(1, 2, (20, 40)).keep_duration(0.3)
+
+
 def test_crops_and_classes_are_those_of_the_segments(pool: Make) -> None:
     made = pool(3, 2)
     for batch in made.epoch_batches(100, 1, 0, 0):

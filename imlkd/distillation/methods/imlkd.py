@@ -1,6 +1,6 @@
 """`imlkd`: Integrated Multi-level Knowledge Distillation (arXiv 2409.09389).
 
-    L = w_o * ML(x) + w_i * ML(x~),   ML = instance + lambda_b * batch + lambda_c * class
+    L = w_o * ML(x) + w_i * ML(x~),   ML = lambda_i * instance + lambda_b * batch + lambda_c * class
 
 x~ is the integrated input: the teacher's Integrated-Gradients relevance, taken on segments of several durations, gates
 the frames (II-soft). Published: three levels, several durations, IG-based inputs. Our reading: the gate, the weights,
@@ -27,6 +27,7 @@ class ImlkdConfig:
 
     weight_input: float = bounded(1.0, low=0.0, help="w_o, of the plain input")
     weight_integrated: float = bounded(1.0, low=0.0, help="w_i, of the integrated input")
+    weight_instance: float = bounded(1.0, low=0.0, help="lambda_i, of the instance level")
     weight_batch: float = bounded(1.0, low=0.0, help="lambda_b, of the batch level")
     weight_class: float = bounded(1.0, low=0.0, help="lambda_c, of the class level")
     instance_temperatures: list[float] = bounded(
@@ -68,8 +69,9 @@ class Imlkd(Method):
 
     def _levels(self, student: Tensor, teacher: Tensor, weight: float) -> dict[str, Tensor]:
         config = self.config
-        return {
-            "instance": weight * instance_level(student, teacher, config.instance_temperatures),
-            "batch": weight * config.weight_batch * batch_level(student, teacher, config.gram_temperatures),
-            "class": weight * config.weight_class * class_level(student, teacher, config.gram_temperatures),
+        levels = {
+            "instance": config.weight_instance * instance_level(student, teacher, config.instance_temperatures),
+            "batch": config.weight_batch * batch_level(student, teacher, config.gram_temperatures),
+            "class": config.weight_class * class_level(student, teacher, config.gram_temperatures),
         }
+        return {name: weight * term for name, term in levels.items()}

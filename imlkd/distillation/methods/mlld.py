@@ -1,6 +1,6 @@
 """`mlld`: multi-level logit distillation (Jin, Wang, Lin, CVPR 2023, sections 3.2-3.4), without integrated inputs.
 
-    L = w * sum over views u of [ instance(u) + lambda_b batch(u) + lambda_c class(u) ]
+    L = w * sum over views u of [ lambda_i instance(u) + lambda_b batch(u) + lambda_c class(u) ]
 
 Two views, the plain and a masked one, with the labels on both. The clean formulas, not the released code's masks of
 half-confident rows. Our reading: the teacher's answer to the plain view is the target of both, and the class level is
@@ -26,6 +26,7 @@ class MlldConfig:
     """Weights of views and levels, temperatures of each level."""
 
     weight: float = bounded(1.0, low=0.0, help="w, of each view")
+    weight_instance: float = bounded(1.0, low=0.0, help="lambda_i, of the instance level")
     weight_batch: float = bounded(1.0, low=0.0, help="lambda_b, of the batch level")
     weight_class: float = bounded(1.0, low=0.0, help="lambda_c, of the class level")
     instance_temperatures: list[float] = bounded(
@@ -52,11 +53,14 @@ class Mlld(Method):
 
     def terms(self, batch: DistillationBatch, views: list[View]) -> dict[str, Tensor]:
         assert batch.teacher_logits is not None
-        config, terms = self.config, {}
+        config = self.config
+        terms: dict[str, Tensor] = {}
         for view, suffix in zip(views, ("", "_masked"), strict=True):
             both = view.logits, batch.teacher_logits
-            batch_weight, class_weight = config.weight * config.weight_batch, config.weight * config.weight_class
-            terms[f"instance{suffix}"] = config.weight * instance_level(*both, config.instance_temperatures)
-            terms[f"batch{suffix}"] = batch_weight * batch_level(*both, config.gram_temperatures)
-            terms[f"class{suffix}"] = class_weight * class_level(*both, config.gram_temperatures)
+            levels = {
+                "instance": config.weight_instance * instance_level(*both, config.instance_temperatures),
+                "batch": config.weight_batch * batch_level(*both, config.gram_temperatures),
+                "class": config.weight_class * class_level(*both, config.gram_temperatures),
+            }
+            terms |= {f"{name}{suffix}": config.weight * term for name, term in levels.items()}
         return terms

@@ -126,7 +126,10 @@ def test_without_gram_terms_and_integrated_input_it_is_kd(batch: DistillationBat
     assert terms["batch"].item() == terms["class"].item() == 0.0
 
 
-@pytest.mark.parametrize("name", ["weight_input", "weight_integrated", "weight_batch", "weight_class"])
+WEIGHTS = ["weight_input", "weight_integrated", "weight_instance", "weight_batch", "weight_class"]
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
 def test_each_weight_is_a_factor_of_its_terms(batch: DistillationBatch, name: str) -> None:
     views = [said(1), said(2)]
     single = Imlkd(ImlkdConfig()).terms(batch, views)
@@ -134,6 +137,7 @@ def test_each_weight_is_a_factor_of_its_terms(batch: DistillationBatch, name: st
     concerned = {
         "weight_input": {"instance", "batch", "class"},
         "weight_integrated": {"instance_ii", "batch_ii", "class_ii"},
+        "weight_instance": {"instance", "instance_ii"},
         "weight_batch": {"batch", "batch_ii"},
         "weight_class": {"class", "class_ii"},
     }[name]
