@@ -84,8 +84,8 @@ def make_targets(config: StudyConfig, folder: Path, tests: Mapping[Path, Path], 
         [
             "./run.sh", "--corpus", "kaldi", "--train", folder / "train", "--test", ",".join(map(str, tests)),
             "--trials", ",".join(map(str, tests.values())), "--teacher", config.teacher, "--methods", "none",
-            "--conf", config.conf, "--data", folder / "data", "--exp", folder / "exp", "--stage", 0,
-            "--stop-stage", 3, "--nj", nj,
+            "--conf", config.conf, "--relevance-set", config.relevance_set, "--data", folder / "data",
+            "--exp", folder / "exp", "--stage", 0, "--stop-stage", 3, "--nj", nj,
         ],
         folder / "log" / "run.log",
     )  # fmt: skip

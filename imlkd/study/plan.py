@@ -31,6 +31,7 @@ class StudyConfig:
     students: list[str] = bounded(["small ="], help="LABEL = [KEY=VALUE ...], keys of student.yaml")
     conf: str = text("egs/study/conf", help="folder of features.yaml, teacher.yaml, relevance.yaml, student.yaml")
     teacher: str = text("own", help="as --teacher of run.sh")
+    relevance_set: str = text("", help="KEY=VALUE ... of relevance.yaml, for all rows: what is explained, and how")
     speeds: list[float] = bounded([], low=0.5, high=2.0, help="speed copies of the training speakers, as new ones")
     reference: str = text("imlkd", help="row that every other is compared with")
     baseline: str = text("none", help="row from which the gap to the teacher is measured")
@@ -200,7 +201,8 @@ def shared_settings(config: StudyConfig, method: str) -> str:
     """
     names = ["features", "teacher" if config.teacher == "own" else "head", "relevance", "student", method]
     keys = {name: _keys(path) for name in names if (path := Path(config.conf) / f"{name}.yaml").is_file()}
-    return json.dumps([config.teacher, config.speeds, keys], sort_keys=True)
+    of_maps = [config.relevance_set] if config.relevance_set else []
+    return json.dumps([config.teacher, config.speeds, keys, *of_maps], sort_keys=True)
 
 
 def _keys(path: Path) -> object:

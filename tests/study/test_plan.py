@@ -54,6 +54,9 @@ def test_what_a_row_shares_with_others_counts_and_comments_do_not(tmp_path: Path
     assert first == commented
     assert first[0] == other_method[0] and first[1] != other_method[1]
     assert longer[0] != first[0] and longer[1] != other_method[1]
+    (tmp_path / "student.yaml").write_text("training: {epochs: 4}\n")
+    path.write_text(path.read_text() + "relevance_set: nodes=16\n")
+    assert {run.name: run.settings() for run in runs_of(read_study(path), path)}["none.small.f1.s1"] != longer[0]
     (tmp_path / "student.yaml").write_text("training: [\n")
     with pytest.raises(UserError, match="student.yaml: is no YAML: "):
         runs_of(read_study(path), path)
