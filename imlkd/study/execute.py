@@ -6,9 +6,12 @@ was, and what it trains is what the recipe trains.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -151,22 +154,25 @@ def run_all(places: Places, waiting: Sequence[Run], jobs: int) -> None:
 
     :raises UserError: for the first that failed, after those that were under way have ended.
     """
+    stop = threading.Event()
     with Progress("study", len(waiting)) as counted, ThreadPoolExecutor(jobs) as pool:
-        futures = [pool.submit(_run_apart, places, run) for run in waiting]
-        for future in as_completed(futures):
-            if error := future.exception():
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise error
-            counted.update(1, future.result())
+        try:
+            for future in as_completed([pool.submit(_run_apart, places, run, stop) for run in waiting]):
+                counted.update(1, future.result())
+        except BaseException as error:
+            pool.shutdown(wait=False, cancel_futures=True)
+            if not isinstance(error, UserError):  # interrupted: what is under way is not waited for
+                stop.set()
+            raise
 
 
-def _run_apart(places: Places, run: Run) -> str:
-    """A run in a process of its own, with one thread."""
+def _run_apart(places: Places, run: Run, stop: threading.Event) -> str:
+    """A run in a process of its own, with one thread; ended when it is to stop."""
     command = [
         "utils/imlkd", "study", "one", places.file, "--data", places.data, "--work", places.work, "--results",
         places.results, "--run", run.name,
     ]  # fmt: skip
-    _call(command, places.work / "log" / f"{run.name}.log")
+    _call(command, places.work / "log" / f"{run.name}.log", stop)
     return run.name
 
 
@@ -241,14 +247,25 @@ def _git() -> str:
     return done.stdout.strip() or "unknown"
 
 
-def _call(command: Sequence[object], log: Path) -> None:
-    """Run a script of the recipe; what it prints goes to ``log``."""
+def _call(command: Sequence[object], log: Path, stop: threading.Event | None = None) -> None:
+    """Run a script of the recipe; what it prints goes to ``log``. It does not outlive an interrupt, or ``stop``.
+
+    :raises UserError: when it fails, with its last line.
+    """
     make_dir(log.parent)
     with open(log, "w", encoding="utf-8") as stream:
-        done = subprocess.run(
+        child = subprocess.Popen(
             [str(word) for word in command], stdout=stream, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-            env=os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}, check=False,
+            env=os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}, start_new_session=True,
         )  # fmt: skip
-    if done.returncode:
+        try:
+            while child.returncode is None and not (stop is not None and stop.is_set()):
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.wait(0.3)
+        finally:
+            if child.returncode is None:
+                os.killpg(child.pid, signal.SIGTERM)  # the jobs of the script too, which save what they have
+                child.wait()
+    if child.returncode:
         lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
         raise UserError(f"{command[0]} failed (see {log}): {lines[-1] if lines else 'it said nothing'}")

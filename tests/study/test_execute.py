@@ -1,5 +1,8 @@
 """The part of a fold that is trained on. The runs themselves: tests/recipe."""
 
+import os
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +10,11 @@ import pytest
 import soundfile
 
 from imlkd.corpora.kaldi_dir import read_data_dir
+from imlkd.errors import UserError
 from imlkd.study import execute
 from imlkd.study.execute import Places, write_training_part
 from imlkd.study.folds import read_fold, write_folds
-from imlkd.study.plan import Run, StudyConfig, read_study
+from imlkd.study.plan import Run, StudyConfig, read_study, runs_of
 from imlkd.study.record import Record, packed
 from tests.study.test_folds import make_data
 
@@ -64,3 +68,44 @@ def test_main_rows_come_first_and_their_tries_before_them(tmp_path: Path, monkey
     monkeypatch.setattr(execute, "_execute", pretend)
     assert execute.execute(read_study(file), places, 1) == 12
     assert made == [{"none.t0", "none.t1"}, {"none"}, {"kd.t0", "kd.t1"}, {"kd"}]
+
+
+def lives(path: Path) -> bool:
+    try:
+        os.kill(int(path.read_text()), 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_an_interrupt_ends_what_is_under_way_and_begins_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+
+    def pretend(places: Places, run: Run, stop: threading.Event) -> str:
+        begun.append(run.name)
+        execute._call(["bash", "-c", f"sleep 1000 & echo $! > {tmp_path}/{run.name}; wait"], tmp_path / "log", stop)
+        return run.name
+
+    def interrupted(futures: object) -> None:
+        limit = time.monotonic() + 60
+        while not list(tmp_path.glob("*.s1")) and time.monotonic() < limit:
+            time.sleep(0.05)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(execute, "_run_apart", pretend)
+    monkeypatch.setattr(execute, "as_completed", interrupted)
+    (tmp_path / "toy.yaml").write_text("rows: [none, kd]\nreference: kd\n")
+    runs = runs_of(read_study(tmp_path / "toy.yaml"), tmp_path / "toy.yaml")
+    with pytest.raises(KeyboardInterrupt):
+        execute.run_all(Places(tmp_path / "toy.yaml", tmp_path, tmp_path, tmp_path), runs, 1)
+    limit = time.monotonic() + 60
+    while lives(tmp_path / begun[0]) and time.monotonic() < limit:  # what the script has started ends by itself
+        time.sleep(0.05)
+    assert begun == [runs[0].name] and not lives(tmp_path / begun[0])
+
+
+def test_a_failure_is_told_by_its_last_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^bash failed \(see .*/log\): of this$"):
+        execute._call(["bash", "-c", "echo died; echo of this; echo; exit 3"], tmp_path / "log")
