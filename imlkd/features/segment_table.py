@@ -13,15 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from imlkd.corpora.disk_table import DiskIds, DiskTable, values_along
-from imlkd.features.segments import (
-    Segment,
-    SegmentsConfig,
-    dropped_utterances,
-    grid_steps,
-    refuse_dropped,
-    segment_grid,
-)
-from imlkd.kaldi_io import FloatArray, OpenArks, read_scp_arrays
+from imlkd.errors import UserError
+from imlkd.features.fbank import FRAMES_PER_SECOND
+from imlkd.features.segments import Segment, SegmentsConfig
+from imlkd.kaldi_io import FloatArray, OpenArks
 
 Numbers = npt.NDArray[np.int32]
 Wide = npt.NDArray[np.int64]
@@ -73,7 +68,9 @@ class SegmentTable(Sequence[Segment]):
 
 
 def grid_on_disk(data_dir: Path, config: SegmentsConfig) -> tuple[SegmentTable, list[str], int]:
-    """``segment_grid`` of ``utt2num_frames`` and ``vad.scp``, a stretch of utterances at a time.
+    """Every segment of every duration that fits an utterance and holds enough speech, in the order of their ids.
+
+    Read from ``utt2num_frames`` and ``vad.scp``, a stretch of utterances at a time.
 
     :returns: the segments, whose names are the utterances that give any; the first five that give none; their number.
     :raises UserError: when more than ``max_dropped`` of the utterances give no segment.
@@ -88,28 +85,40 @@ def grid_on_disk(data_dir: Path, config: SegmentsConfig) -> tuple[SegmentTable, 
             marks = [None if place is None else arks.read(place) for _, place in chunk]
             grid.add([name for (name, _), _ in chunk], frames, marks)
             arks.forget()
-    if not grid.sorts:
-        whole = {name: int(count) for name, count in lengths.lines()}
-        found = segment_grid(whole, read_scp_arrays(speech.path), config)
-        table = SegmentTable.of(found, list(dict.fromkeys(segment.utterance for segment in found)))
-        dropped = dropped_utterances(found, list(ids))
-        return table, dropped[:5], len(dropped)
     utterance, start, frames = (np.concatenate(column) for column in zip(*grid.parts, strict=True))
+    if not grid.sorts:
+        order = _by_id(SegmentTable(ids, utterance, start, frames))
+        utterance, start, frames = utterance[order], start[order], frames[order]
     used = np.zeros(len(ids), bool)
     used[utterance] = True
     lost = np.flatnonzero(~used)
-    refuse_dropped(len(lost), first := [ids[int(number)] for number in lost[:5]], len(ids), config)
+    _refuse_dropped(len(lost), first := [ids[int(number)] for number in lost[:5]], len(ids), config)
     if not len(lost):
         return SegmentTable(ids, utterance, start, frames), [], 0
     renumbered = (np.cumsum(used) - 1).astype(np.int32)[utterance]
     return SegmentTable(DiskIds(lengths, np.flatnonzero(used)), renumbered, start, frames), first, len(lost)
 
 
+def _refuse_dropped(count: int, first: list[str], total: int, config: SegmentsConfig) -> None:
+    if count > config.max_dropped * total:
+        raise UserError(
+            f"{count} of {total} utterances give no training segment (first: {' '.join(first)}):"
+            f" shorten `durations` or lower `min_speech`, or raise `max_dropped` ({config.max_dropped})"
+        )
+
+
+def _by_id(table: SegmentTable) -> Wide:
+    """Places of the segments in the order of their ids."""
+    keys = [segment.id.encode() for segment in table]
+    return np.array(sorted(range(len(keys)), key=keys.__getitem__), dtype=np.int64)
+
+
 class _Grid:
     """Collects segments. ``sorts``: whether their ids sort as utterance, frames and start do."""
 
     def __init__(self, config: SegmentsConfig) -> None:
-        self.lengths, self.hop = grid_steps(config)
+        self.lengths = sorted({round(seconds * FRAMES_PER_SECOND) for seconds in config.durations})
+        self.hop = max(1, round(config.hop * FRAMES_PER_SECOND))
         self.min_speech = config.min_speech
         self.parts: list[tuple[Numbers, Numbers, Numbers]] = []
         self.sorts = self.lengths[-1] < _ID_FRAMES

@@ -44,54 +44,12 @@ class Segment:
 Speech = Mapping[str, npt.NDArray[np.float32]]
 
 
-def segment_grid(num_frames: Mapping[str, int], speech: Speech, config: SegmentsConfig) -> list[Segment]:
-    """Every segment of every duration that fits an utterance and holds enough speech.
-
-    :raises UserError: when more than ``max_dropped`` of the utterances give no segment (the first five are named).
-    """
-    found: list[Segment] = []
-    dropped: list[str] = []
-    for utterance, frames in num_frames.items():
-        own = [s for s in _grid_of(utterance, frames, config) if speech_share(s, speech) >= config.min_speech]
-        found += own
-        if not own:
-            dropped.append(utterance)
-    refuse_dropped(len(dropped), dropped[:5], len(num_frames), config)
-    return sorted(found, key=lambda s: s.id.encode())
-
-
-def refuse_dropped(count: int, first: list[str], total: int, config: SegmentsConfig) -> None:
-    """Refuse when more than ``max_dropped`` of the utterances give no segment."""
-    if count > config.max_dropped * total:
-        raise UserError(
-            f"{count} of {total} utterances give no training segment (first: {' '.join(first)}):"
-            f" shorten `durations` or lower `min_speech`, or raise `max_dropped` ({config.max_dropped})"
-        )
-
-
-def _grid_of(utterance: str, frames: int, config: SegmentsConfig) -> list[Segment]:
-    lengths, hop = grid_steps(config)
-    return [Segment(utterance, start, n) for n in lengths for start in range(0, frames - n + 1, hop)]
-
-
-def grid_steps(config: SegmentsConfig) -> tuple[list[int], int]:
-    """Lengths, ascending, and the hop, in frames."""
-    hop = max(1, round(config.hop * FRAMES_PER_SECOND))
-    return sorted({round(d * FRAMES_PER_SECOND) for d in config.durations}), hop
-
-
 def speech_share(segment: Segment, speech: Speech) -> float:
     """Share of its frames that ``speech`` marks; 1 for an utterance without marks."""
     marks = speech.get(segment.utterance)
     if marks is None:
         return 1.0
     return float(marks[segment.start : segment.start + segment.frames].mean())
-
-
-def dropped_utterances(segments: Sequence[Segment], utterances: list[str]) -> list[str]:
-    """Utterances that no segment comes from."""
-    kept = {segment.utterance for segment in segments}
-    return [utterance for utterance in utterances if utterance not in kept]
 
 
 def write_segments(path: Path, segments: Sequence[Segment]) -> None:

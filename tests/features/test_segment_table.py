@@ -1,4 +1,4 @@
-"""imlkd/features/segment_table.py: the grid of tables on the disk against the one in memory."""
+"""imlkd/features/segment_table.py: where the grid lies, against brute force, and what is dropped."""
 
 from pathlib import Path
 
@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from imlkd.errors import UserError
 from imlkd.features import segment_table
 from imlkd.features.segment_table import SegmentTable, grid_on_disk
-from imlkd.features.segments import Segment, SegmentsConfig, dropped_utterances, segment_grid
+from imlkd.features.segments import Segment, SegmentsConfig
 from imlkd.kaldi_io import ArkWriter, write_table
-from tests.features.test_segments import CONFIGS, LENGTHS, speech_of
+from tests.features.test_segments import CONFIGS, LENGTHS, grid_by_brute_force, speech_of
 
 
 def on_disk(folder: Path, lengths: dict[str, int], speech: dict[str, np.ndarray]) -> Path:
@@ -27,31 +27,54 @@ def on_disk(folder: Path, lengths: dict[str, int], speech: dict[str, np.ndarray]
 @given(
     lengths=LENGTHS, config=CONFIGS, seed=st.integers(0, 9), marked=st.integers(0, 6), together=st.integers(1, 3)
 )  # fmt: skip
-def test_the_same_as_in_memory(
+def test_the_grid_by_brute_force(
     lengths: dict[str, int], config: SegmentsConfig, seed: int, marked: int, together: int, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """Names that begin with another's, and utterances without marks, are among them."""
     speech = speech_of(dict(list(lengths.items())[:marked]), seed)
-    expected = segment_grid(lengths, speech, config)
+    expected = grid_by_brute_force(lengths, speech, config)
     with monkeypatch.context() as patch:
         patch.setattr(segment_table, "_TOGETHER", together)
         found, first, dropped = grid_on_disk(on_disk(tmp_path, lengths, speech), config)
     assert found == expected and list(found) == [found[i] for i in range(len(found))] == expected
     assert list(found.names) == sorted({segment.utterance for segment in expected}, key=str.encode)
-    lost = dropped_utterances(expected, sorted(lengths, key=str.encode))
+    lost = sorted(set(lengths) - {segment.utterance for segment in expected}, key=str.encode)
     assert (first, dropped) == (lost[:5], len(lost))
 
 
-def test_long_utterances_keep_their_order(tmp_path: Path) -> None:
-    lengths, config = {"u": 100_300, "v": 300}, SegmentsConfig(durations=[2.0], hop=1.0)
-    assert grid_on_disk(on_disk(tmp_path, lengths, {}), config)[0] == segment_grid(lengths, {}, config)
+def test_ids_that_sort_otherwise_than_their_numbers(tmp_path: Path) -> None:
+    """Past the digits of an id, and an utterance whose name goes on where another's ends: the names keep C order."""
+    config = SegmentsConfig(durations=[2.0], hop=1.0)
+    for lengths in ({"u": 100_300, "v": 300}, {"u": 300, "u-0": 300}):
+        found = grid_on_disk(on_disk(tmp_path, lengths, {}), config)[0]
+        assert found == grid_by_brute_force(lengths, {}, config)
+        assert list(found.names) == list(lengths)
+    assert [segment.id for segment in found] == ["u-0-0200-00000", "u-0-0200-00100", "u-0200-00000", "u-0200-00100"]
 
 
-def test_what_is_dropped_is_bounded(tmp_path: Path) -> None:
+def test_without_marks_of_speech_all_is_speech(tmp_path: Path) -> None:
+    config = SegmentsConfig(durations=[1.0], hop=1.0, min_speech=1.0)
+    found = grid_on_disk(on_disk(tmp_path, {"u": 250}, {}), config)[0]
+    assert [segment.id for segment in found] == ["u-0100-00000", "u-0100-00100"]
+
+
+@pytest.mark.parametrize(("allowed", "refused"), [(0.25, False), (0.2, True), (0.0, True)])
+def test_what_is_dropped_is_bounded_and_named(tmp_path: Path, allowed: float, refused: bool) -> None:
     folder = on_disk(tmp_path, {"a": 300, "b": 99, "c": 300, "d": 300}, {})
-    with pytest.raises(UserError, match=r"^1 of 4 utterances give no training segment \(first: b\): shorten"):
-        grid_on_disk(folder, SegmentsConfig(durations=[1.0], max_dropped=0.2))
+    config = SegmentsConfig(durations=[1.0], max_dropped=allowed)
+    if refused:
+        with pytest.raises(UserError, match=r"^1 of 4 .* give no training segment \(first: b\): shorten") as said:
+            grid_on_disk(folder, config)
+        assert f"raise `max_dropped` ({allowed})" in str(said.value)
+    else:
+        assert grid_on_disk(folder, config)[1:] == (["b"], 1)
+
+
+def test_silence_gives_no_segment(tmp_path: Path) -> None:
+    speech = {"a": np.zeros(300, np.float32), "b": np.ones(300, np.float32)}
+    with pytest.raises(UserError, match=r"^1 of 2 .*first: a"):
+        grid_on_disk(on_disk(tmp_path, {"a": 300, "b": 300}, speech), SegmentsConfig(durations=[1.0]))
 
 
 def test_a_table_is_a_sequence() -> None:

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from imlkd.errors import UserError
-from imlkd.features.segments import Segment, SegmentsConfig, segment_grid
+from imlkd.features.segments import Segment, SegmentsConfig
 from imlkd.kaldi_io import read_scp_arrays, read_table
 from imlkd.training.pool import grid_of, load_pool, speakers_of
+from tests.features.test_segments import grid_by_brute_force
 
 
 def test_crops_are_the_arks_rows(toy_corpus: Path) -> None:
@@ -28,7 +29,7 @@ def test_the_grid_uses_lengths_and_speech_activity(toy_corpus: Path, capsys: pyt
     lengths = {name: int(n) for name, n in read_table(toy_corpus / "utt2num_frames").items()}
     config = SegmentsConfig(durations=[0.3], hop=0.1, min_speech=0.9, max_dropped=1.0)
     found = grid_of(toy_corpus, config)
-    assert found == segment_grid(lengths, read_scp_arrays(toy_corpus / "vad.scp"), config)
+    assert found == grid_by_brute_force(lengths, read_scp_arrays(toy_corpus / "vad.scp"), config)
     assert len(found) < len(grid_of(toy_corpus, SegmentsConfig(durations=[0.3], hop=0.1, min_speech=0.0)))
     capsys.readouterr()
     grid_of(toy_corpus, SegmentsConfig(durations=[1.8], max_dropped=1.0))
