@@ -51,7 +51,7 @@ from imlkd.attribution.window import Utterance, Window, window_of
 from imlkd.errors import UserError
 from imlkd.models.speaker_model import SpeakerModel
 
-__all__ = ["Attribution", "Explanation", "IntegratedGradients", "Utterance", "explain", "mean_frame_baseline"]
+__all__ = ["Attribution", "Explanation", "IntegratedGradients", "Utterance", "explain"]
 
 
 @dataclass(frozen=True)
@@ -287,13 +287,6 @@ class Explanation:
 
     attribution: Tensor
     error: Tensor
-
-
-def mean_frame_baseline(features: Tensor, frames: int) -> Tensor:
-    """Each row's mean over its first ``frames`` frames; what follows (a front-end's padding) stays as it is."""
-    baseline = features.clone()
-    baseline[:, :frames] = features[:, :frames].mean(1, keepdim=True)
-    return baseline
 
 
 def explain(

@@ -68,7 +68,6 @@ class Explainer:
             self.engine = Occlusion(self.model, self.config.occlusion, self.baseline, self.config.batch)
         else:
             self.engine = IntegratedGradients(self.model, self.config.integration(), baseline=self.baseline)
-        self._row_of = {speaker: row for row, speaker in enumerate(head.speakers)}
 
     def targets(self, segments: list[Segment]) -> Iterator[Target]:
         """Targets of all segments, the short ones first."""
@@ -87,7 +86,7 @@ class Explainer:
         """The map of the cosine to each segment's own speaker; features (T, F) of any lengths."""
         return list(
             self.engine.explain(
-                Utterance(segment.id, row, self._row_of[self.labels[segment.utterance]], segment.frames)
+                Utterance(segment.id, row, self.labels[segment.utterance], segment.frames)
                 for segment, row in zip(segments, features, strict=True)
             )
         )

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from imlkd.attribution.integrated_gradients import SMALLEST_CHANGE, explain, mean_frame_baseline
+from imlkd.attribution.baselines import mean_frame
+from imlkd.attribution.integrated_gradients import SMALLEST_CHANGE, explain
 from imlkd.attribution.relevance import RelevanceConfig
 from imlkd.features.fbank import FbankConfig
 from imlkd.models.ge2e import Ge2e
@@ -122,8 +123,8 @@ def test_nothing_is_attributed_where_input_and_baseline_agree() -> None:
 
 
 def test_the_baseline() -> None:
-    features = torch.tensor([[[1.0], [3.0], [5.0], [9.0]]])
-    assert mean_frame_baseline(features, 3).flatten().tolist() == [3.0, 3.0, 3.0, 9.0]
+    features = torch.tensor([[1.0], [3.0], [5.0], [9.0]])
+    assert mean_frame(features, 3).flatten().tolist() == [3.0, 3.0, 3.0, 9.0]
     assert features.flatten().tolist() == [1.0, 3.0, 5.0, 9.0]
 
 
