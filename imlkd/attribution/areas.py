@@ -1,8 +1,9 @@
 """Areas under deletion and insertion curves, and how sure their differences are.
 
 All orders were tried on the same utterances and trials, so their areas move together from draw to draw of the
-speakers: each draw weighs all orders alike (``scoring.resampling``) and gives one difference. An area lies between the
-curve's lowest and highest value, since the fractions run from 0 to 1.
+speakers: each draw weighs all orders alike (``scoring.resampling``) and gives one difference. Its interval is that of
+``imlkd compare``: percentiles of the draws, further out the fewer speakers there are. An area lies between the curve's
+lowest and highest value, since the fractions run from 0 to 1.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 from imlkd.attribution.faithfulness import Measured
 from imlkd.attribution.perturbation import FRACTIONS, MODES
-from imlkd.scoring.intervals import Interval, draw_rates, percentile_interval
+from imlkd.scoring.intervals import Interval, draw_rates, widened_interval
 from imlkd.scoring.metrics import Floats, Integers, eer
 from imlkd.scoring.resampling import SpeakerTrials, draw_speakers
 from imlkd.scoring.speakers import speaker_trials
@@ -75,18 +76,19 @@ def mean_draws(values: Floats, speaker: Integers, draws: int, seed: int) -> Floa
 def results_of(measured: Measured, utt2spk: Mapping[str, str], draws: int = 1000, seed: int = 0) -> list[Result]:
     """Every measure, with intervals over speakers by ``draws`` draws."""
     return [
-        _result(measured, mode, measure, curves, drawn)
+        _result(measured, mode, measure, curves, drawn, speakers)
         for m, mode in enumerate(MODES)
-        for measure, curves, drawn in _measures(measured, m, utt2spk, draws, seed)
+        for measure, curves, drawn, speakers in _measures(measured, m, utt2spk, draws, seed)
     ]
 
 
-def _result(measured: Measured, mode: str, measure: str, curves: Floats, drawn: Floats) -> Result:
+def _result(measured: Measured, mode: str, measure: str, curves: Floats, drawn: Floats, speakers: int) -> Result:
     """From curves (O, Q) and draws of their areas (D, O)."""
     orders, areas = measured.orders, area(curves)
 
     def gap(one: int, other: int) -> Gap:
-        return _gap(areas[one] - areas[other], drawn[:, one] - drawn[:, other], measure, mode)
+        interval = widened_interval(drawn[:, one] - drawn[:, other], speakers)
+        return _gap(areas[one] - areas[other], interval, measure, mode)
 
     rivals = (0, *range(measured.maps, len(orders)))
     gaps = {
@@ -98,8 +100,7 @@ def _result(measured: Measured, mode: str, measure: str, curves: Floats, drawn: 
     return Result(measured.seconds, mode, measure, by_order, by_area, gaps)
 
 
-def _gap(difference: float, drawn: Floats, measure: str, mode: str) -> Gap:
-    interval = percentile_interval(drawn)
+def _gap(difference: float, interval: Interval, measure: str, mode: str) -> Gap:
     wanted = HIGHER_IS_SURER[measure] == (mode == MODES[0])  # insertion in the right order makes the model sure early
     larger = None if interval.low <= 0.0 <= interval.high else bool(difference > 0.0)
     return Gap(float(difference), interval, None if larger is None else larger == wanted)
@@ -107,24 +108,26 @@ def _gap(difference: float, drawn: Floats, measure: str, mode: str) -> Gap:
 
 def _measures(
     measured: Measured, m: int, utt2spk: Mapping[str, str], draws: int, seed: int
-) -> Iterator[tuple[str, Floats, Floats]]:
-    """Name, curves (O, Q) and draws of their areas (D, O) of each measure."""
+) -> Iterator[tuple[str, Floats, Floats, int]]:
+    """Name, curves (O, Q), draws of their areas (D, O) and number of speakers of each measure."""
     index = {speaker: i for i, speaker in enumerate(dict.fromkeys(utt2spk.values()))}
     own = np.array([index[utt2spk[name]] for name in measured.utterances])
     nearer = measured.nearer[:, :, m]
     by_utterance = {"top1": nearer < 1, "top5": nearer < 5, "cosine": measured.cosine[:, :, m]}
     for name, values in by_utterance.items():
-        yield name, values.mean(0, dtype=np.float64), mean_draws(area(values), own, draws, seed)
+        yield name, values.mean(0, dtype=np.float64), mean_draws(area(values), own, draws, seed), len(np.unique(own))
     if measured.trials is None or measured.scores is None:
         return
     scores = measured.scores[:, :, m].astype(np.float64)
     target = scores[measured.trials.is_target]
     whole = speaker_trials(measured.trials, scores[:, 0, 0], utt2spk)
-    yield "target_cosine", target.mean(0), mean_draws(area(target), whole.target_speaker, draws, seed)
+    owners = whole.target_speaker
+    yield "target_cosine", target.mean(0), mean_draws(area(target), owners, draws, seed), len(np.unique(owners))
     rates = [[_rates(measured, whole, scores[:, o, q], draws, seed) for q in range(scores.shape[2])]
              for o in range(scores.shape[1])]
     curves = np.array([[rate for rate, _ in row] for row in rates])
-    yield "eer", curves, area(np.array([[drawn for _, drawn in row] for row in rates]).transpose(2, 0, 1))
+    areas = area(np.array([[drawn for _, drawn in row] for row in rates]).transpose(2, 0, 1))
+    yield "eer", curves, areas, len(whole.speakers())
 
 
 def _rates(

@@ -1,5 +1,6 @@
 """Areas against scikit-learn, intervals against brute force and against those of scores."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -80,7 +81,7 @@ def test_curves_are_means_shares_and_error_rates() -> None:
 
 
 def test_the_interval_of_an_error_rate_is_that_of_imlkd_compare() -> None:
-    """With curves that do not change the area is the error rate itself, and so are its draws."""
+    """With curves that do not change the area is the error rate itself, and so are its draws; by default, too."""
     measured = made(constant=True)
     found = by_name(results_of(measured, UTT2SPK, draws=200, seed=3))
     assert measured.trials is not None and measured.scores is not None
@@ -89,11 +90,22 @@ def test_the_interval_of_an_error_rate_is_that_of_imlkd_compare() -> None:
     ]
     for mode in MODES:
         for o, other in enumerate(ORDERS[1:], 1):
-            (expected,) = compare_systems([[systems[0]], [systems[o]]], Costs(()), 200, 3, "percentile")
+            (expected,) = compare_systems([[systems[0]], [systems[o]]], Costs(()), 200, 3)
             gap = found[mode, "eer"].gaps["relevance"][other]
             assert gap.difference == pytest.approx(expected.eer.difference)
             assert gap.interval.low == pytest.approx(expected.eer.interval.low)
             assert gap.interval.high == pytest.approx(expected.eer.interval.high)
+
+
+def test_the_interval_of_a_mean_is_wider_than_its_draws_percentiles() -> None:
+    """As Student's t is over the normal: of 8 speakers by 2.365 / 1.960 * sqrt(8 / 7), for a normal distribution."""
+    measured = replace(made(constant=True), trials=None, scores=None)
+    gap = by_name(results_of(measured, UTT2SPK, draws=20000))["insertion", "cosine"].gaps["relevance"]["random"]
+    speaker = np.array([int(name[1]) for name in measured.utterances])
+    drawn = mean_draws(measured.cosine[:, :, 0, 0].astype(np.float64), speaker, 20000, 0)
+    low, high = np.percentile(drawn[:, 0] - drawn[:, 2], [2.5, 97.5])
+    wider = (gap.interval.high - gap.interval.low) / (high - low)
+    assert wider == pytest.approx(2.365 / 1.960 * (8 / 7) ** 0.5, rel=0.05)
 
 
 def test_better_is_higher_where_the_model_is_to_be_sure_early() -> None:
