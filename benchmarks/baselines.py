@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Maps of the same segments from three baselines: how alike they are, and what each costs.
+"""Maps of the same segments from each baseline: how alike they are, and what each costs.
 
 ::
 
@@ -20,7 +20,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.attribution_models import correlation
 from benchmarks.paths import drawn
-from imlkd.attribution.baselines import BASELINES, Baseline, average, mean_frame, silence
+from imlkd.attribution.baselines import BASELINES, baseline_of
 from imlkd.attribution.integrated_gradients import Attribution, IntegratedGradients, Utterance
 from imlkd.attribution.integration_config import IntegrationConfig
 from imlkd.features.speech import SpeechReader
@@ -46,9 +46,8 @@ def measure(teacher: Path, data: Path, count: int) -> dict[str, float | str]:
         Utterance(s.id, model.frontend(speech.segment(s)), speakers[s.utterance], s.frames) for s in segments
     ]
     step = max(1, len(speech.names) // OTHERS)
-    others = average(model.frontend(speech.utterance(name)) for name in speech.names[::step])
-    baselines: dict[str, Baseline] = {"mean": mean_frame, "silence": silence(model), "average": others}
-    assert set(baselines) == set(BASELINES)
+    others = (model.frontend(speech.utterance(name)) for name in speech.names[::step])  # `average` alone reads them
+    baselines = {name: baseline_of(name, model, others) for name in BASELINES}
     config = IntegrationConfig(precision="float32", max_nodes=64, policy="keep", rows=64)
     maps, found = {}, {}
     for name, baseline in baselines.items():
