@@ -39,17 +39,23 @@ class Agreement:
 
     :param correlation: the lowest over the rows.
     :param speedup: seconds in fp32 over seconds in bf16.
+    :param wanted: bf16 is taken whatever it brings.
     """
 
     correlation: float
     speedup: float
+    wanted: bool = False
 
     @property
     def pays(self) -> bool:
         return self.speedup >= FASTER and self.correlation >= ALIKE
 
+    @property
+    def taken(self) -> bool:
+        return self.wanted or self.pays
+
     def __str__(self) -> str:
-        taken = "taken" if self.pays else "not taken"
+        taken = "taken" if self.taken else "not taken"
         return (
             f"bf16 beside fp32: gradients correlate {self.correlation:.5f}, {self.speedup:.2f} times as fast: {taken}"
         )
@@ -137,7 +143,7 @@ class TeacherFunction:
                     module.forward = _in_full(module.forward)  # type: ignore[method-assign]
         return self._half
 
-    def agreement(self, points: Tensor, lengths: Tensor, targets: Tensor) -> Agreement:
+    def agreement(self, points: Tensor, lengths: Tensor, targets: Tensor, wanted: bool = False) -> Agreement:
         """Measure bf16 on these rows: neither its speed nor its noise is assumed."""
         full, half = (
             self.gradient(points.clone(), lengths, targets, half=h)[1].flatten(1).double() for h in (False, True)
@@ -152,7 +158,7 @@ class TeacherFunction:
                 if points.device.type == "cuda":
                     torch.cuda.synchronize(points.device)
                 taken.append(time.perf_counter() - started)
-        return Agreement(float(correlation), median(times[False]) / median(times[True]))
+        return Agreement(float(correlation), median(times[False]) / median(times[True]), wanted)
 
 
 def _in_full(forward: Callable[..., Any]) -> Callable[..., Any]:

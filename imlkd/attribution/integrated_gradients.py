@@ -105,7 +105,6 @@ class IntegratedGradients:
         self.rows = self.config.rows
         self.agreement: Agreement | None = None  # of bf16 with fp32, once it is measured
         self.device = next(model.parameters(), torch.zeros(())).device
-        self._half = {"auto": None, "float32": False, "bfloat16": True}[self.config.precision]
         self._measured, self._bytes_a_frame, self._budget = 0, 0.0, 0
 
     def explain(self, utterances: Iterable[Utterance]) -> Iterator[Attribution]:
@@ -196,15 +195,13 @@ class IntegratedGradients:
 
     def _is_half(self, window: Window) -> bool:
         """Whether gradients are taken in bf16: as configured, or as a trial on the first window says."""
-        if self._half is None:
-            if window.features.dtype != torch.float32:
-                self._half = False
-            else:
-                rows = slice(-self._chunk_rows(window, int(window.lengths[-1])), None)
-                points = (window.features[rows] + window.baselines[rows]) / 2
-                self.agreement = self.function.agreement(points, window.lengths[rows], window.targets[rows])
-                self._half = self.agreement.pays
-        return self._half
+        if self.config.precision == "float32" or window.features.dtype != torch.float32:
+            return False
+        if self.agreement is None:
+            rows = slice(-self._chunk_rows(window, int(window.lengths[-1])), None)
+            points, wanted = (window.features[rows] + window.baselines[rows]) / 2, self.config.precision == "bfloat16"
+            self.agreement = self.function.agreement(points, window.lengths[rows], window.targets[rows], wanted)
+        return self.agreement.taken
 
     def _visit(
         self, window: Window, todo: list[tuple[int, float]], integrals: Mapping[int, Integral], half: bool

@@ -71,7 +71,8 @@ def rows_within(budget: int, bytes_a_row: float, needed_for: str) -> int:
     if rows < 1:
         raise UserError(
             f"memory {format_memory(budget)} is too small for {needed_for}: one gradient needs"
-            f" {format_memory(TRANSIENT * bytes_a_row)}: raise --memory to that, or shorten the segments"
+            f" {format_memory(TRANSIENT * bytes_a_row)}: raise `memory` to that (--memory, in the recipe"
+            " --relevance-set memory=SIZE), or shorten the segments"
         )
     return rows
 

@@ -11,6 +11,7 @@ import torch
 from imlkd.attribution import table_targets
 from imlkd.attribution.curves import curve_names
 from imlkd.attribution.evidence import join_evidence, write_evidence
+from imlkd.attribution.integrated_gradients import IntegratedGradients
 from imlkd.attribution.journal import Journal
 from imlkd.attribution.origin import (
     FAILED,
@@ -84,6 +85,8 @@ def explain_job(
         damaged = f", {journal.cut_off} damaged bytes behind them cut off" if journal.cut_off else ""
         print(f"job {job}: {len(journal.keys)} of {len(work)} utterances are done already{damaged}", flush=True)
     explain_utterances(explainer, work, journal, f"explain.{job}", progress)
+    if isinstance(explainer.engine, IntegratedGradients) and explainer.engine.agreement:
+        print(f"job {job}: {explainer.engine.agreement}")
     files = write_job(journal.records(), work, out, job, config)
     marker.finish([*files, *write_evidence(out, job, config)])
     journal.remove()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imlkd.cli.faithfulness import BASELINES, config_option, set_option
+from imlkd.cli.faithfulness import BASELINES, config_option, memory_option, set_option, with_memory
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,9 +35,11 @@ PATH = click.Path(path_type=Path)
 @click.option("--threads", type=click.IntRange(0), default=1, help="Threads, 0: all cores.")
 @config_option
 @set_option
+@memory_option
 def explain(
     wavs: tuple[Path, ...], folder: Path, enroll: tuple[Path, ...], speaker: str | None, quantity: str, baseline: str,
     fill: str, draws: int, seed: int, out: Path, threads: int, config: Path | None, overrides: tuple[str, ...],
+    memory: str | None,
 ) -> None:
     """Explain recordings: NAME.explain.png each, and a line of JSON on stdout.
 
@@ -67,7 +69,7 @@ def explain(
     pictures = {wav: out / f"{wav.stem}.explain.png" for wav in wavs}
     if len(set(pictures.values())) < len(wavs):
         raise UserError("two WAVs have one name, and so one picture: explain them into two folders (--out)")
-    settings = load_config(RelevanceConfig, config, overrides)
+    settings = load_config(RelevanceConfig, config, with_memory(overrides, memory))
     settings.check()
     model = load_model(folder)
     rate = model.frontend.sample_rate

@@ -10,6 +10,7 @@ PATH = click.Path(path_type=Path)
 BASELINES = click.Choice(["mean", "silence", "average", "zero"])
 config_option = click.option("--config", type=PATH, help="relevance.yaml; without it the defaults.")
 set_option = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of --config.")
+memory_option = click.option("--memory", metavar="SIZE", help="Budget of gradients, such as 2G: `memory` of --config.")
 quantity_help = (
     "What is explained: cosine, probability[:T], log-probability[:T] (temperature T), enrolment (cosine to another"
     " utterance of the speaker) or self (to the untouched utterance itself)"
@@ -38,12 +39,13 @@ quantity_help = (
 @click.option("--allow-pipes", is_flag=True, help="Run the commands that wav.scp holds.")
 @config_option
 @set_option
+@memory_option
 @click.option("--json", "json_path", type=PATH, help="Also write curves, areas and intervals as JSON (fractions).")
 def faithfulness(
     model: Path, data_dir: Path, trials: Path | None, durations: str, order_by: Path | None, unit: str,
     quantities: tuple[str, ...], baselines: tuple[str, ...], fill: str, classes: str, per_speaker: int, seed: int,
     bootstrap: int, rows: int, threads: int, allow_pipes: bool, config: Path | None, overrides: tuple[str, ...],
-    json_path: Path | None,
+    memory: str | None, json_path: Path | None,
 ) -> None:
     """Test the maps of MODEL on DATA_DIR: show and hide frames in their order, and ask MODEL at every step.
 
@@ -65,7 +67,7 @@ def faithfulness(
     explained = [Explained.parse(quantity, baseline) for quantity in quantities for baseline in baselines]
     choices = Choices(
         seconds_of(durations), unit, fill, list(dict.fromkeys(explained)), classes, per_speaker, seed, bootstrap, rows,
-        allow_pipes, load_config(RelevanceConfig, config, overrides),
+        allow_pipes, load_config(RelevanceConfig, config, with_memory(overrides, memory)),
     )
     if threads:
         torch.set_num_threads(threads)
@@ -73,6 +75,11 @@ def faithfulness(
     if json_path:
         atomic_write_text(json_path, json.dumps(report.fields(), indent=1, allow_nan=False) + "\n")
     click.echo(faithfulness_text(report))
+
+
+def with_memory(overrides: tuple[str, ...], memory: str | None) -> tuple[str, ...]:
+    """The overrides of ``--set`` and the budget of ``--memory``."""
+    return overrides if memory is None else (*overrides, f"memory={memory!r}")
 
 
 def seconds_of(durations: str) -> list[float]:

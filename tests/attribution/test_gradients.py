@@ -83,6 +83,7 @@ def test_what_bf16_leaves_open_is_decided_in_fp32() -> None:
 
 
 def test_bf16_is_taken_only_where_it_pays() -> None:
+    assert Agreement(0.9, 0.5, wanted=True).taken and not Agreement(0.9, 0.5).taken
     assert Agreement(0.9999, 1.5).pays and not Agreement(0.9999, FASTER - 0.01).pays and not Agreement(0.99, 3).pays
     model = copy.deepcopy(model_of("tdnn")).float()
     engine = IntegratedGradients(model)

@@ -1,9 +1,11 @@
 """Stage 3 as jobs: shares, resuming, joining, and the arrays that hang on the cuts."""
 
 import os
+import re
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import kaldi_native_io
@@ -77,6 +79,16 @@ def test_shares_cover_every_segment_once(teacher: Path, toy_corpus: Path, out: P
         with kaldi_native_io.RandomAccessFloatVectorReader(f"scp,s,cs:{out}/{kind}.scp") as reader:
             assert all(np.isfinite(np.array(reader[name])).all() for name in ids)
     assert [line.split()[0] for line in (out / "convergence.txt").read_text().splitlines()] == ids
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "auto"])
+def test_a_job_says_how_bf16_agrees(
+    teacher: Path, toy_corpus: Path, out: Path, capsys: pytest.CaptureFixture[str], precision: str
+) -> None:
+    save_config(replace(CONFIG, precision=precision), out / "config.yaml")
+    explain(teacher, toy_corpus, out, 1)
+    wanted = r"^job 1: bf16 beside fp32: gradients correlate (0\.9\d+|1\.0+), \d+\.\d\d times as fast: (not )?taken$"
+    assert len(re.findall(wanted, capsys.readouterr().out, re.MULTILINE)) == (precision != "float32")
 
 
 def test_the_number_of_jobs_does_not_count(teacher: Path, toy_corpus: Path, out: Path, tmp_path: Path) -> None:

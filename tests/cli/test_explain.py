@@ -113,6 +113,7 @@ def test_bad_input_of_explain(run: Run, toy_corpus: Path, model: Path, tmp_path:
     assert "leave --speaker out" in said(wav, "--speaker", "s1", "--quantity", "self")
     assert "unknown key nods: did you mean nodes?" in said(wav, "--set", "nods=3")
     assert "two WAVs have one name" in said(wav, tmp_path / "s1-u0.wav")
+    assert "memory 20K is too small for an utterance of 50 frames: one gradient needs" in said(wav, "--memory", "20K")
     assert not (tmp_path / "out").exists()
 
 
@@ -153,6 +154,7 @@ def test_bad_input_of_faithfulness(run: Run, toy_corpus: Path, model: Path, tmp_
     assert said(data=tmp_path / "gone").startswith(f"{tmp_path}/gone")
     assert said("--durations", "1,x") == "--durations 1,x: 'x' is no duration from 0.01 to 3600 s"
     assert "none of 8 tested utterances is 9 s long" in said("--durations", "9")
+    assert said("--memory", "much") == "memory 'much': expected a size such as 500M or 2G"
     assert said("--quantity", "cosin").startswith("explained quantity 'cosin': expected one of cosine")
     assert said("--trials", tmp_path / "gone").startswith(f"{tmp_path}/gone")
     assert "holds no model.yaml" in said("--order-by", tmp_path / "gone")
