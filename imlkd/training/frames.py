@@ -7,7 +7,7 @@ give the same numbers; they differ in what they hold in memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,7 +22,8 @@ from imlkd.corpora.storages import refuse_unsafe
 from imlkd.errors import UserError
 from imlkd.features.augment import AugmentConfig, Augmenter
 from imlkd.features.fbank import FRAMES_PER_SECOND, FbankConfig, LogMel
-from imlkd.features.speech import PartReader
+from imlkd.features.segments import Segment
+from imlkd.features.speech import PartReader, cut_out
 from imlkd.kaldi_io import read_array
 
 _MARGIN = 2  # frames read on both sides of a crop: a window of 25 ms reaches less than two hops beyond its frame
@@ -73,6 +74,15 @@ class LazyFrames:
         """The same crops, (B, T, F), unaugmented."""
         return torch.stack([self._crop(int(line[0]), len(line), augmented=False) for line in rows])
 
+    def waveforms(self, rows: Tensor) -> list[Tensor] | None:
+        """(samples,) of each of the same crops, augmented; None where the audio is left as it is."""
+        store = self.store
+        if not isinstance(store, AudioFrames) or store.augmenter is None or not store.augmenter.config.changes_audio:
+            return None
+        places = ((self._place(int(line[0])), len(line)) for line in rows)
+        segments = [Segment(name, start, frames) for (name, start), frames in places]
+        return [store.waveform_of_epoch(store.augmenter, segment, self.epoch) for segment in segments]
+
     @property
     def is_augmented(self) -> bool:
         """Whether crops differ from clean ones."""
@@ -86,11 +96,15 @@ class LazyFrames:
         return (total / int(self._lengths[some].sum())).float()
 
     def _crop(self, row: int, frames: int, augmented: bool) -> Tensor:
-        index = int(np.searchsorted(self._starts, row, side="right")) - 1
-        name, start = self._names[index], row - int(self._starts[index])
+        name, start = self._place(row)
         if augmented and isinstance(self.store, AudioFrames):
             return self.store.crop_of_epoch(name, start, frames, self.epoch)
         return self.store.crop(name, start, frames)
+
+    def _place(self, row: int) -> tuple[str, int]:
+        """Utterance of a row, and its frame there."""
+        index = int(np.searchsorted(self._starts, row, side="right")) - 1
+        return self._names[index], row - int(self._starts[index])
 
 
 class ArkFrames:
@@ -134,10 +148,19 @@ class AudioFrames:
         """(frames, F), augmented as this crop is in this epoch."""
         if self.augmenter is None:
             return self.crop(utterance, start, frames)
-        name = f"{utterance}-{frames:04d}-{start:05d}"
-        waveform, skipped = self._around(utterance, start, frames)
-        heard = self.augmenter.augmented(waveform, name, epoch)
-        return self.augmenter.masked(self.frontend(heard)[skipped : skipped + frames], name, epoch)
+        segment = Segment(utterance, start, frames)
+        heard, skipped = self._heard(self.augmenter, segment, epoch)
+        return self.augmenter.masked(self.frontend(heard)[skipped : skipped + frames], segment.id, epoch)
+
+    def waveform_of_epoch(self, augmenter: Augmenter, segment: Segment, epoch: int) -> Tensor:
+        """(samples,) of a crop as it is heard in this epoch: the audio behind ``crop_of_epoch``, without its margin."""
+        heard, skipped = self._heard(augmenter, segment, epoch)
+        return cut_out(heard, replace(segment, start=skipped), self.frontend.sample_rate)
+
+    def _heard(self, augmenter: Augmenter, segment: Segment, epoch: int) -> tuple[Tensor, int]:
+        """What is around a crop, augmented, and how many frames lie in front of the crop."""
+        waveform, skipped = self._around(segment.utterance, segment.start, segment.frames)
+        return augmenter.augmented(waveform, segment.id, epoch), skipped
 
     def _around(self, utterance: str, start: int, frames: int) -> tuple[Tensor, int]:
         """Samples of the crop and a margin on both sides, and how many frames that margin has in front."""

@@ -35,7 +35,7 @@ from imlkd.features.segments import Segment
 from imlkd.kaldi_io import FloatArray, read_array, read_table
 from imlkd.models.speaker_model import FrontEnd
 from imlkd.models.store import WEIGHTS
-from imlkd.training.sampling import Indices
+from imlkd.training.sampling import Indices, SegmentPool
 
 SEGMENT, ONLINE = "segment", "online"
 
@@ -102,10 +102,16 @@ class IntegratedInputs:
         table = dict(zip(utterances, _arrays(folder / f"curves/{curve}/relevance.scp", utterances), strict=True))
         return [table[s.utterance][s.start : s.start + s.frames] for s in self.segments]
 
-    def fill(self, batch: DistillationBatch, chosen: Indices, scale: float) -> None:
-        """Set relevance, gate or integrated input, and the teacher's logits for it."""
+    def fill(self, batch: DistillationBatch, pool: SegmentPool, chosen: Indices, scale: float) -> None:
+        """Set relevance, gate or integrated input, and the teacher's logits for it.
+
+        :param pool: of the student; with online relevance the teacher hears its crops as they are augmented.
+        """
         config = self.config
-        heard = self.teacher.hear([self.segments[i] for i in chosen]) if self.teacher is not None else None
+        heard = None
+        if self.teacher is not None:
+            waveforms = pool.waveforms(chosen) if config.relevance == ONLINE else None
+            heard = self.teacher.hear([self.segments[i] for i in chosen], waveforms)
         attribution = self._relevance_of(batch, heard, chosen)
         if config.kind == "add":
             assert attribution is not None

@@ -63,6 +63,10 @@ class SegmentPool:
             return self.frames.clean(self._rows(chosen))
         return crops
 
+    def waveforms(self, chosen: Indices) -> list[Tensor] | None:
+        """(samples,) of each crop as it is heard, where that is augmented; None: it is the clean one."""
+        return self.frames.waveforms(self._rows(chosen)) if isinstance(self.frames, LazyFrames) else None
+
     def _rows(self, chosen: Indices) -> Tensor:
         starts = self._offset[self._utterance[chosen]] + self._start[chosen]
         return torch.from_numpy(starts[:, None] + np.arange(self._frames[chosen[0]])[None, :])

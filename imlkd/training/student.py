@@ -120,7 +120,7 @@ class TeacherTargets:
         if self.relevance is not None or self.inputs is not None:
             integrated = has_integrated(self.gate)
             if integrated or self.explains:
-                self._integrate(batch, chosen)
+                self._integrate(batch, pool, chosen)
             if not integrated:
                 batch.gate, batch.integrated = None, None
         if self.embeddings is not None:
@@ -129,10 +129,10 @@ class TeacherTargets:
             batch.teacher_output = self.teacher.hear(pool, chosen, batch.features)
         return batch
 
-    def _integrate(self, batch: DistillationBatch, chosen: Indices) -> None:
+    def _integrate(self, batch: DistillationBatch, pool: SegmentPool, chosen: Indices) -> None:
         """Relevance, integrated input and the teacher's answer to it, from the cache or computed now."""
         if self.inputs is not None:
-            self.inputs.fill(batch, chosen, self.scale)
+            self.inputs.fill(batch, pool, chosen, self.scale)
         else:
             assert self.relevance is not None and self.cosines_gated is not None
             batch.relevance = torch.from_numpy(np.stack([self.relevance[i] for i in chosen]))

@@ -17,6 +17,7 @@ from imlkd.distillation.integrated_inputs import GATES, NEED_MAP, GateConfig, ga
 from imlkd.distillation.objective import build_method
 from imlkd.done import DoneMarker
 from imlkd.errors import UserError
+from imlkd.features.augment import AugmentConfig
 from imlkd.features.extract import FeaturesConfig
 from imlkd.features.fbank import FbankConfig, LogMel
 from imlkd.features.segments import Segment, SegmentsConfig, read_segments, write_segments
@@ -26,6 +27,7 @@ from imlkd.models.speaker_model import CosineHead, SpeakerModel
 from imlkd.models.store import load_model, save_model
 from imlkd.models.tdnn import Tdnn, TdnnConfig
 from imlkd.training.config import TrainingConfig
+from imlkd.training.frames import FramesConfig
 from imlkd.training.gates import IntegratedInputs, check_relevance_name, is_cached
 from imlkd.training.pool import grid_of, load_pool
 from imlkd.training.sampling import SegmentPool
@@ -114,6 +116,59 @@ def test_the_teacher_beside_the_student_says_what_stage_3_said(
             np.testing.assert_allclose(found, expected, atol=2e-4)
     batch, segments = filled(folder, toy_corpus, GateConfig(target="clean"))
     assert batch.teacher_logits_gated is batch.teacher_logits
+
+
+def test_online_the_teacher_hears_the_crop_as_it_is_augmented(targets: Path, toy_corpus: Path) -> None:
+    """Its features are the student's, but for frames at the edges, which there see what lies around the crop."""
+    segments = read_segments(targets / "segments")
+    chosen = np.array([i for i, segment in enumerate(segments) if segment.frames == 100])
+    augment = AugmentConfig(volume=1.0, telephone=1.0, clipping=1.0)
+    pool = load_pool(toy_corpus, segments, SPEAKERS, FramesConfig("audio"), augment)
+    config, method = GateConfig(relevance="online", nodes=4), build_method("imlkd")
+    inputs = inputs_of(targets, toy_corpus, config)
+    made = TeacherTargets(targets, segments, method, 30.0, inputs, config)
+    teacher, own = inputs.teacher, [segments[i] for i in chosen]
+    assert teacher is not None
+    clean = teacher.relevance(teacher.attribution(teacher.hear(own)))
+    by_epoch = []
+    for epoch in (3, 4):
+        pool.at_epoch(epoch)
+        batch, waveforms = made.batch(pool, chosen), pool.waveforms(chosen)
+        assert waveforms is not None and {len(wave) for wave in waveforms} == {16000}
+        features = torch.stack([teacher.explainer.model.frontend(wave) for wave in waveforms])
+        torch.testing.assert_close(features[:, 3:-3], batch.features[:, 3:-3], atol=1e-3, rtol=0)
+        found = teacher.explainer.explain(own, list(features))
+        expected = teacher.relevance(torch.stack([one.map for one in found]).float())
+        assert batch.relevance is not None and batch.teacher_logits_gated is not None
+        torch.testing.assert_close(batch.relevance, expected, atol=1e-3, rtol=0)
+        gated_ = gated(features, soft_gate(expected, 0.3))
+        answer = teacher.explainer.model(gated_, torch.full((len(own),), 100)).cosines
+        torch.testing.assert_close(batch.teacher_logits_gated, 30 * answer, atol=1e-2, rtol=0)
+        by_epoch.append(batch.relevance)
+    for other in (clean, by_epoch[1]):
+        assert (by_epoch[0] - other).abs().mean() > 0.02
+    masked = load_pool(toy_corpus, segments, SPEAKERS, FramesConfig("audio"), AugmentConfig(time_mask=0.3))
+    assert masked.waveforms(chosen) is None and load_pool(toy_corpus, segments, SPEAKERS).waveforms(chosen) is None
+    batch = made.batch(masked, chosen)  # masks are the student's alone
+    assert batch.relevance is not None
+    torch.testing.assert_close(batch.relevance, clean, atol=1e-3, rtol=0)
+
+
+def test_a_cached_relevance_is_of_the_clean_crop(targets: Path, toy_corpus: Path) -> None:
+    segments = read_segments(targets / "segments")
+    chosen = np.array([i for i, segment in enumerate(segments) if segment.frames == 100])
+    pools = [
+        load_pool(toy_corpus, segments, SPEAKERS, FramesConfig("audio"), augment)
+        for augment in (None, AugmentConfig(telephone=1.0))
+    ]
+    config = GateConfig("soft", rho=0.6)
+    made = TeacherTargets(
+        targets, segments, build_method("imlkd"), 30.0, inputs_of(targets, toy_corpus, config), config
+    )
+    quiet, noisy = (made.batch(pool, chosen) for pool in pools)
+    assert not torch.equal(quiet.features, noisy.features)
+    assert quiet.teacher_logits_gated is not None and noisy.teacher_logits_gated is not None
+    assert torch.equal(quiet.teacher_logits_gated, noisy.teacher_logits_gated)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in GATES if kind not in (*NEED_MAP, "id")])
