@@ -11,8 +11,9 @@ from statistics import median
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from imlkd.attribution.gradients import TeacherFunction
@@ -21,6 +22,7 @@ from imlkd.features.speech import SpeechReader
 from imlkd.models.ecapa import EcapaConfig
 from imlkd.models.ge2e import Ge2e
 from imlkd.models.networks import build_network
+from imlkd.models.resnet import ResnetConfig
 from imlkd.models.speaker_model import CosineHead, SpeakerModel
 from imlkd.models.tdnn import TdnnConfig
 
@@ -52,14 +54,16 @@ def _voice(voice: int, take: int) -> Tensor:
 
 
 def network(name: str, channels: int, voices: list[tuple[Tensor, Tensor]]) -> SpeakerModel:
-    """``ecapa``, ``tdnn`` or ``ge2e`` with drawn weights, its batch norms' statistics and its head of these voices."""
+    """``ecapa``, ``tdnn``, ``resnet`` or ``ge2e``: drawn weights, batch norms' statistics and head of these voices."""
     torch.manual_seed(0)
-    model: SpeakerModel = Ge2e()
-    if name != "ge2e":
-        config = EcapaConfig(channels=channels) if name == "ecapa" else TdnnConfig(width=channels)
-        model = build_network(config, FbankConfig())
+    made: dict[str, Callable[[], Any]] = {
+        "ecapa": lambda: EcapaConfig(channels=channels),
+        "tdnn": lambda: TdnnConfig(width=channels),
+        "resnet": lambda: ResnetConfig(width=channels),
+    }
+    model: SpeakerModel = Ge2e() if name == "ge2e" else build_network(made[name](), FbankConfig())
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm1d):
+        if isinstance(module, _BatchNorm):
             module.momentum = None  # the mean over all that was seen
     first, second = (torch.stack([model.frontend(pair[i]) for pair in voices]) for i in (0, 1))
     lengths = torch.full((len(voices),), first.shape[1])

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks import gradients
 from benchmarks.attribution_models import correlation, network, profile, waveforms
 from benchmarks.paths import Profile, row
 from imlkd.attribution.gradients import TeacherFunction
@@ -29,6 +30,23 @@ def test_a_small_run_writes_one_flat_object(tmp_path: Path) -> None:
     for key in ("speedup_vs_captum_default", "speedup_vs_captum_equal_quality", "matrix_rate_share"):
         assert found[key] > 0 and key in done.stdout
     assert found["captum_default_nodes"] == 50 and "elementwise, statistics, casts" in done.stdout
+
+
+@pytest.mark.parametrize(("name", "channels"), [("tdnn", 16), ("resnet", 4)])
+def test_what_is_taken_away_changes_no_gradient(name: str, channels: int) -> None:
+    """So that times compare: only what is left in ``points.grad``, or comes back, counts."""
+    voices = waveforms(gradients.ROWS)
+    model = gradients.network(name, channels, voices)
+    features = torch.stack([model.frontend(pair[0]) for pair in voices])
+    rows = (torch.full((len(voices),), features.shape[1]), torch.arange(len(voices)))
+    tried = gradients.variants(model)
+    assert set(tried) == {*gradients.WITHOUT, "bf16"} | ({"channels_last"} if name == "resnet" else set())
+    (_, expected), points = tried["engine"](features.clone(), *rows), features.clone()
+    tried["nor_frozen"](points, *rows)
+    names = ("not_fused", "nor_folded", *tried.keys() & {"channels_last"})
+    others = [tried[key](features.clone(), *rows)[1] for key in names]
+    for other in (points.grad, *others):
+        assert (other - expected).norm() < 1e-2 * expected.norm()  # a ReLU may bend otherwise
 
 
 def test_networks_know_their_voices() -> None:
