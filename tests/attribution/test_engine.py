@@ -15,7 +15,9 @@ from imlkd.attribution.integration_config import IntegrationConfig
 from imlkd.attribution.quantities import QUANTITIES, Target, quantity_of
 from imlkd.attribution.rules import FIXED, PATTERSON, nodes_and_weights
 from imlkd.errors import UserError
+from imlkd.models.ensemble import Ensemble, joined_head
 from imlkd.models.ge2e import Ge2e
+from imlkd.models.self_supervised import SelfSupervised, SelfSupervisedConfig
 from imlkd.models.speaker_model import CosineHead, SpeakerModel, SpeakerOutput
 from tests.attribution.engine_models import BINS, MODELS, features_of, model_of
 
@@ -61,6 +63,39 @@ def test_the_maps_are_captums(name: str, quantity: str, rule: str) -> None:
     by_frame = replace(fixed(rule, 3), resolution="frame")
     (frames,) = IntegratedGradients(model, by_frame, quantity_of(quantity, 4.0)).explain([Utterance("u", x, target)])
     torch.testing.assert_close(frames.map, found.map.sum(1))
+
+
+@pytest.mark.parametrize("rule", CAPTUM)
+@pytest.mark.parametrize("quantity", QUANTITIES)
+@pytest.mark.parametrize("name", ["ensemble", "self-supervised"])
+def test_the_maps_of_teachers_that_are_no_network_of_students(name: str, quantity: str, rule: str) -> None:
+    """Several averaged, whose features hold how many frames each has; and one that hears samples."""
+    model = joined() if name == "ensemble" else on_samples()
+    x = features_of(model, 43)
+    if name == "ensemble":
+        x[:, -2:] = 43
+    else:
+        x = (x - 5) / 20
+    target = target_of(model, quantity)
+    expected = by_captum(model, x, target, quantity, rule, 3)
+    engine = IntegratedGradients(model, fixed(rule, 3), quantity_of(quantity, 4.0))
+    (found,) = engine.explain([Utterance("u", x, target)])
+    assert expected.abs().max() > 0 and (found.map - expected).abs().max() <= 1e-6 * expected.abs().max()
+
+
+def joined() -> SpeakerModel:
+    members = [copy.deepcopy(model_of(name)) for name in ("tdnn", "xvector")]
+    model = Ensemble(members)
+    model.head = joined_head([member.head for member in members if member.head is not None])
+    return model.double().eval().requires_grad_(False)
+
+
+def on_samples() -> SpeakerModel:
+    torch.manual_seed(0)
+    convolutions = [[8, 10], *[[8, 3]] * 4, *[[8, 2]] * 2]
+    model = SelfSupervised(SelfSupervisedConfig(convolutions, False, False, 16, 2, 2, 24, 8, 4, 20))
+    model.head = CosineHead(model.embedding_dim, ["a", "b", "c"])
+    return model.double().eval().requires_grad_(False)
 
 
 def test_captums_trapezoid_weights_do_not_sum_to_one() -> None:
