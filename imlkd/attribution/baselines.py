@@ -25,7 +25,7 @@ def mean_frame(features: Tensor, frames: int) -> Tensor:
 
 
 def usual_baseline(frontend: FrontEnd) -> Baseline:
-    """Where stage 3 begins: the mean frame, and silence of what are samples."""
+    """The mean frame, and silence of what are samples: where gates lead to, and the default of maps."""
     parts = waveform_parts(frontend)
     if not parts:
         return mean_frame
@@ -79,11 +79,26 @@ def baseline_of(name: str, model: SpeakerModel, utterances: Iterable[Tensor] = (
 
     :param utterances: (T, F) each; read for ``average`` alone.
     """
-    if name == "mean":
-        return mean_frame
-    if name == "average":
-        return average(utterances)
-    made = {"silence": silence, "zero": zero}
+    made: dict[str, Callable[[], Baseline]] = {
+        "mean": lambda: usual_baseline(model.frontend),
+        "silence": lambda: silence(model),
+        "average": lambda: average(utterances),
+        "zero": lambda: zero(model),
+    }
     if name not in made:
         raise UserError(f"baseline {name!r}: expected one of {', '.join(BASELINES)}")
-    return made[name](model)
+    return _beside_counts(made[name](), model.frontend)
+
+
+def _beside_counts(baseline: Baseline, frontend: FrontEnd) -> Baseline:
+    """Joined front-ends say in columns of their own how many frames each has: no feature, and left alone."""
+    counts: slice | None = getattr(frontend, "counts", None)
+    if counts is None:
+        return baseline
+
+    def kept(features: Tensor, frames: int) -> Tensor:
+        filled = baseline(features, frames)
+        filled[:, counts] = features[:, counts]
+        return filled
+
+    return kept

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from imlkd.attribution.baselines import BASELINES
 from imlkd.attribution.integration_config import IntegrationConfig
 from imlkd.attribution.paths import PATHS
 from imlkd.attribution.rules import RULES
@@ -40,6 +41,7 @@ class RelevanceConfig:
     """What is explained, how finely, and how a map becomes a gate."""
 
     segments: SegmentsConfig = field(default_factory=SegmentsConfig)
+    baseline: str = chosen("mean", BASELINES, help="where a path begins; average: of 100 utterances of the data")
     path: str = chosen("features", PATHS, help="what the path is straight in: the features, or their exponential")
     rule: str = chosen("adaptive", RULES, help="quadrature; adaptive halves the worst pieces of the path")
     power: float = bounded(1.0, low=1.0, high=16.0, help="p of alpha = u^p, which packs nodes at the baseline")

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from imlkd.attribution.baselines import usual_baseline
+from imlkd.attribution.baselines import baseline_of, usual_baseline
 from imlkd.attribution.integrated_gradients import Attribution, IntegratedGradients, Utterance
 from imlkd.attribution.occlusion import Occlusion
 from imlkd.attribution.relevance import RelevanceConfig, frame_relevance
+from imlkd.corpora.selection import spread
 from imlkd.corpora.utterance_classes import utterance_classes
 from imlkd.errors import UserError
 from imlkd.features.segments import Segment
@@ -24,6 +25,7 @@ from imlkd.kaldi_io import FloatArray, sort_ids
 from imlkd.models.speaker_model import CosineHead, SpeakerModel
 from imlkd.models.store import load_model
 
+AVERAGED = 100  # utterances, spread evenly over the data, that the baseline `average` reads; the same in every job
 TOGETHER = 16  # segments, or as many as a batch has gradients, whose maps are in memory together
 KINDS = ("relevance", "embedding", "cosines", "cosines_gated", "top_classes", "top_cosines")
 
@@ -62,12 +64,14 @@ class Explainer:
             raise UserError("the teacher has no speaker head: run stage 2 again")
         self.device = head.weight.device
         self._columns = torch.tensor(columns_of(head, self.classes), device=self.device)
-        self.baseline = usual_baseline(self.model.frontend)
+        self.baseline = usual_baseline(self.model.frontend)  # of gated frames
+        some = (self.model.frontend(self.speech.utterance(name)) for name in spread(self.speech.names, AVERAGED))
+        origin = baseline_of(self.config.baseline, self.model, some)  # of maps
         self.engine: IntegratedGradients | Occlusion
         if self.model.is_opaque:
-            self.engine = Occlusion(self.model, self.config.occlusion, self.baseline, self.config.batch)
+            self.engine = Occlusion(self.model, self.config.occlusion, origin, self.config.batch)
         else:
-            self.engine = IntegratedGradients(self.model, self.config.integration(), baseline=self.baseline)
+            self.engine = IntegratedGradients(self.model, self.config.integration(), baseline=origin)
 
     def targets(self, segments: list[Segment]) -> Iterator[Target]:
         """Targets of all segments, the short ones first."""

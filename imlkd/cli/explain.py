@@ -26,8 +26,8 @@ PATH = click.Path(path_type=Path)
 @click.option("--enroll", type=PATH, multiple=True, help="WAV of the speaker: cosine to the mean of them; repeatable.")
 @click.option("--speaker", help="Speaker of the model's head, for the cosine to that class.")
 @click.option("--quantity", default="cosine", help="Or, with --speaker, [log-]probability[:T] at temperature T.")
-@click.option("--baseline", type=BASELINES, default="mean",
-              help="Where the path of the gradients begins; average: over all WAVs given.")
+@click.option("--baseline", type=BASELINES,
+              help="Where the path of the gradients begins; average: over all WAVs given (default: that of --config).")
 @click.option("--fill", type=BASELINES, default="mean", help="What stands in the place of hidden frames.")
 @click.option("--draws", type=click.IntRange(1), default=10, help="Random orders that are averaged.")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Of the random orders.")
@@ -37,9 +37,9 @@ PATH = click.Path(path_type=Path)
 @set_option
 @memory_option
 def explain(
-    wavs: tuple[Path, ...], folder: Path, enroll: tuple[Path, ...], speaker: str | None, quantity: str, baseline: str,
-    fill: str, draws: int, seed: int, out: Path, threads: int, config: Path | None, overrides: tuple[str, ...],
-    memory: str | None,
+    wavs: tuple[Path, ...], folder: Path, enroll: tuple[Path, ...], speaker: str | None, quantity: str,
+    baseline: str | None, fill: str, draws: int, seed: int, out: Path, threads: int, config: Path | None,
+    overrides: tuple[str, ...], memory: str | None,
 ) -> None:
     """Explain recordings: NAME.explain.png each, and a line of JSON on stdout.
 
@@ -71,6 +71,7 @@ def explain(
         raise UserError("two WAVs have one name, and so one picture: explain them into two folders (--out)")
     settings = load_config(RelevanceConfig, config, with_memory(overrides, memory))
     settings.check()
+    baseline = baseline or settings.baseline
     model = load_model(folder)
     rate = model.frontend.sample_rate
     heard = {wav: read_file(wav, rate) for wav in dict.fromkeys((*wavs, *enroll))}

@@ -25,8 +25,9 @@ quantity_help = (
 @click.option("--order-by", type=PATH, help="Cross test: maps of this model order the frames that MODEL is shown.")
 @click.option("--unit", type=click.Choice(["frame", "bin"]), default="frame", help="What is shown or hidden.")
 @click.option("--quantity", "quantities", multiple=True, default=["cosine"], help=f"{quantity_help}; repeatable.")
-@click.option("--baseline", "baselines", type=BASELINES, multiple=True, default=["mean"],
-              help="Where the path of the gradients begins; average: over what is not tested; repeatable.")
+@click.option("--baseline", "baselines", type=BASELINES, multiple=True,
+              help="Where the path of the gradients begins (default: that of --config); average: over what is not"
+              " tested; repeatable.")
 @click.option("--fill", type=BASELINES, default="mean", help="What stands in the place of hidden units.")
 @click.option("--classes", type=click.Choice(["auto", "head", "data"]), default="auto",
               help="Speakers to identify: those of MODEL's head, or of DATA_DIR, by the mean of half their utterances;"
@@ -64,10 +65,12 @@ def faithfulness(
     from imlkd.files import atomic_write_text
     from imlkd.reporting.faithfulness import faithfulness_text
 
-    explained = [Explained.parse(quantity, baseline) for quantity in quantities for baseline in baselines]
+    settings = load_config(RelevanceConfig, config, with_memory(overrides, memory))
+    origins = baselines or (settings.baseline,)
+    explained = [Explained.parse(quantity, baseline) for quantity in quantities for baseline in origins]
     choices = Choices(
         seconds_of(durations), unit, fill, list(dict.fromkeys(explained)), classes, per_speaker, seed, bootstrap, rows,
-        allow_pipes, load_config(RelevanceConfig, config, with_memory(overrides, memory)),
+        allow_pipes, settings,
     )
     if threads:
         torch.set_num_threads(threads)

@@ -43,6 +43,7 @@ class JoinedFrontEnd:
         ends = [sum(one.dim for one in self.members[: i + 1]) for i in range(len(self.members))]
         self.columns = [slice(end - one.dim, end) for end, one in zip(ends, self.members, strict=True)]
         self.dim = ends[-1] + len(self.members)
+        self.counts = slice(ends[-1], self.dim)
         self.waveform_parts = [
             slice(own.start + part.start, own.start + part.stop)
             for own, one in zip(self.columns, self.members, strict=True)

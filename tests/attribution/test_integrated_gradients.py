@@ -5,7 +5,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from imlkd.attribution.baselines import mean_frame
 from imlkd.attribution.integrated_gradients import SMALLEST_CHANGE, explain
 from imlkd.attribution.relevance import RelevanceConfig
 from imlkd.features.fbank import FbankConfig
@@ -120,12 +119,6 @@ def test_nothing_is_attributed_where_input_and_baseline_agree() -> None:
     assert found.attribution[:, :, 3].abs().max() < 1e-12
     assert found.attribution[:, :14].abs().sum((1, 2)).gt(0).all()
     assert torch.equal(features, before)
-
-
-def test_the_baseline() -> None:
-    features = torch.tensor([[1.0], [3.0], [5.0], [9.0]])
-    assert mean_frame(features, 3).flatten().tolist() == [3.0, 3.0, 3.0, 9.0]
-    assert features.flatten().tolist() == [1.0, 3.0, 5.0, 9.0]
 
 
 def test_an_input_without_change_is_no_division_by_zero() -> None:

@@ -90,6 +90,9 @@ def test_targets(run: Run, toy_corpus: Path, model: Path, tmp_path: Path) -> Non
     probable = numbers("--speaker", "s1", "--quantity", "log-probability:4", "--baseline", "average")
     assert probable["quantity"] == "log-probability" and probable["temperature"] == 4
     assert float(str(probable["value"])) < 0
+    bases = {name: numbers("--set", f"baseline={name}") for name in ("mean", "silence")}
+    assert [one["baseline"] for one in bases.values()] == ["mean", "silence"]
+    assert numbers("--baseline", "silence")["relevance"] == bases["silence"]["relevance"] != bases["mean"]["relevance"]
 
 
 def test_bad_input_of_explain(run: Run, toy_corpus: Path, model: Path, tmp_path: Path) -> None:
