@@ -83,8 +83,8 @@ def test_the_relevance_is_of_the_augmented_crop(toy_corpus: Path) -> None:
 
 
 @pytest.mark.parametrize("nodes", [2, 8])
-def test_the_nodes_are_the_users(toy_corpus: Path, nodes: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the tolerance: n intervals of Clenshaw-Curtis, n + 1 gradients."""
+def test_the_nodes_are_the_users(toy_corpus: Path, nodes: int) -> None:
+    """Whatever the tolerance: n pieces of the path, n + 1 gradients."""
     explained = explainer(toy_corpus, tdnn(), RelevanceConfig(tolerance=1e-6))
     online = OnlineTeacher(explained, nodes)
     found = online.explainer.explain(SEGMENTS, list(online.hear(SEGMENTS).features))
