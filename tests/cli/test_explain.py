@@ -116,7 +116,7 @@ def test_bad_input_of_explain(run: Run, toy_corpus: Path, model: Path, tmp_path:
     assert "leave --speaker out" in said(wav, "--speaker", "s1", "--quantity", "self")
     assert "unknown key nods: did you mean nodes?" in said(wav, "--set", "nods=3")
     assert "two WAVs have one name" in said(wav, tmp_path / "s1-u0.wav")
-    assert "memory 20K is too small for an utterance of 50 frames: one gradient needs" in said(wav, "--memory", "20K")
+    assert "memory 20K is too small for an utterance of 130 frames: one gradient needs" in said(wav, "--memory", "20K")
     assert not (tmp_path / "out").exists()
 
 

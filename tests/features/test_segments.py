@@ -33,7 +33,7 @@ def grid_by_brute_force(
         marks = speech.get(name, np.ones(total, np.float32))
         for frames in {round(100 * seconds) for seconds in config.durations}:
             for start in range(0, total - frames + 1):
-                if start % hop == 0 and marks[start : start + frames].mean() >= config.min_speech:
+                if start % hop == 0 and float(marks[start : start + frames].mean()) >= config.min_speech:
                     found.append(Segment(name, start, frames))
     return sorted(found, key=lambda segment: f"{segment.utterance}-{segment.frames:04d}-{segment.start:05d}".encode())
 
