@@ -31,7 +31,7 @@ from imlkd.config import load_config
 from imlkd.corpora.utterance_classes import pass_on
 from imlkd.done import DoneMarker
 from imlkd.errors import UserError
-from imlkd.features.segments import read_segments
+from imlkd.features.segments import each_segment, read_segments
 from imlkd.files import atomic_open, atomic_write_text
 from imlkd.kaldi_io import join_scps, read_lines, read_table
 from imlkd.models.speaker_model import SpeakerModel
@@ -79,7 +79,7 @@ def explain_job(
     explainer = explainer_of(teacher, data_dir, config, allow_pipes, device_of(job))
     save_origin(origin, out)  # a teacher that does not load leaves nothing
     pass_on(teacher, out)
-    work = plan_work(data_dir, read_segments(out / "segments"), config, job, nj)
+    work = plan_work(data_dir, each_segment(out / "segments"), config, job, nj)
     journal = Journal(out / f".journal.{job}", " ".join(made_from.values()))
     if journal.keys:
         damaged = f", {journal.cut_off} damaged bytes behind them cut off" if journal.cut_off else ""

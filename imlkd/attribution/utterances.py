@@ -43,22 +43,28 @@ class Work:
         return distinct(self.windows, self.segments)
 
 
-def plan_work(data_dir: Path, segments: list[Segment], config: RelevanceConfig, job: int, nj: int) -> list[Work]:
-    """The ``job``-th of ``nj`` shares of the utterances of a data directory, in C order."""
+def plan_work(data_dir: Path, segments: Iterable[Segment], config: RelevanceConfig, job: int, nj: int) -> list[Work]:
+    """The ``job``-th of ``nj`` shares of the utterances of a data directory, in C order.
+
+    :param segments: of all of them; those of other shares are not kept.
+    """
     table = read_table(data_dir / "utt2num_frames", fields=2)
     marks = read_table(data_dir / "vad.scp", fields=2)
-    own: dict[str, list[Segment]] = {}
-    for segment in segments:
-        own.setdefault(segment.utterance, []).append(segment)
-    lacking = [name for name in own if name not in table]
-    if lacking:
-        raise UserError(f"{data_dir}/utt2num_frames: lacks {lacking[0]}, which segments come from: run stage 1 again")
     names = sort_ids(table)
+    share = names[len(names) * (job - 1) // nj : len(names) * job // nj]
+    own: dict[str, list[Segment]] = {name: [] for name in share}
+    for segment in segments:
+        if segment.utterance not in table:
+            raise UserError(
+                f"{data_dir}/utt2num_frames: lacks {segment.utterance}, which segments come from: run stage 1 again"
+            )
+        if segment.utterance in own:
+            own[segment.utterance].append(segment)
     work = []
-    for name in names[len(names) * (job - 1) // nj : len(names) * job // nj]:
+    for name in share:
         speech = {name: read_array(marks[name])} if name in marks else {}
         windows = curve_windows(name, int(table[name]), speech, config.segments, config.full)
-        work.append(Work(name, int(table[name]), own.get(name, []), windows))
+        work.append(Work(name, int(table[name]), own[name], windows))
     return work
 
 

@@ -5,7 +5,7 @@ A segment's id is ``<utterance>-<frames>-<start>``, both in frames of 10 ms, so 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from imlkd.config import bounded
 from imlkd.errors import UserError
 from imlkd.features.fbank import FRAMES_PER_SECOND
-from imlkd.kaldi_io import read_table, write_table
+from imlkd.kaldi_io import read_lines, write_table
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,34 @@ def write_segments(path: Path, segments: Sequence[Segment]) -> None:
 
 def read_segments(path: Path) -> list[Segment]:
     """The inverse of :func:`write_segments`, in the file's order."""
-    segments = []
-    for name, value in read_table(path, fields=4).items():
-        utterance, start, end = value.split()
-        first = round(float(start) * FRAMES_PER_SECOND)
-        segments.append(Segment(utterance, first, round(float(end) * FRAMES_PER_SECOND) - first))
-        if segments[-1].id != name:
-            raise UserError(f"{path}: {name} does not fit its times: run stage 3 again")
-    return segments
+    return list(each_segment(path))
+
+
+def each_segment(path: Path) -> Iterator[Segment]:
+    """The segments of a table one after the other: a job that needs its share alone does not hold all.
+
+    :raises UserError: naming file and line, for an empty file and for lines that :func:`write_segments` did not write.
+    """
+    previous = b""
+    for number, line in read_lines(path):
+        fields = line.split()
+        if len(fields) != 4:
+            raise UserError(f"{path}:{number}: expected 4 fields, found {len(fields)}: run stage 3 again")
+        segment = _segment_of(fields)
+        if segment is None or segment.id != fields[0]:
+            raise UserError(f"{path}:{number}: {fields[0]} does not fit its times: run stage 3 again")
+        if fields[0].encode() <= previous:
+            raise UserError(f"{path}:{number}: {fields[0]} is there twice, or not in C order: run stage 3 again")
+        previous = fields[0].encode()
+        yield segment
+    if not previous:
+        raise UserError(f"{path}: empty file: expected at least one line")
+
+
+def _segment_of(fields: list[str]) -> Segment | None:
+    """From id, utterance, start and end in seconds; None where these are no numbers."""
+    try:
+        first, end = (round(float(seconds) * FRAMES_PER_SECOND) for seconds in fields[2:])
+    except (ValueError, OverflowError):
+        return None
+    return Segment(fields[1], first, end - first)

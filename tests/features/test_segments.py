@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from imlkd.errors import UserError
-from imlkd.features.segments import Segment, SegmentsConfig, read_segments, write_segments
+from imlkd.features.segments import Segment, SegmentsConfig, each_segment, read_segments, write_segments
 from imlkd.kaldi_io import read_table
 
 LENGTHS = st.dictionaries(
@@ -61,7 +61,32 @@ def test_the_table_comes_back(tmp_path: Path, lengths: dict[str, int], config: S
         assert re.fullmatch(r"\d+\.\d\d", start) and float(end) <= lengths[utterance] / 100
 
 
-def test_a_table_that_was_tampered_with(tmp_path: Path) -> None:
-    (tmp_path / "segments").write_text("u-0100-00000 u 0.00 1.00\nu-0100-00050 u 0.50 2.00\n")
-    with pytest.raises(UserError, match="segments: u-0100-00050 does not fit its times: run stage 3 again"):
+@pytest.mark.parametrize(
+    ("second", "said"),
+    [
+        ("u-0100-00050 u 0.50 2.00", "u-0100-00050 does not fit its times"),
+        ("u-0100-00050 u 0.50 x", "u-0100-00050 does not fit its times"),
+        ("u-0100-00050 u nan 1.50", "u-0100-00050 does not fit its times"),
+        ("u-0100-00050 u 0.50 inf", "u-0100-00050 does not fit its times"),
+        ("u-0100-00050 u 0.50", "expected 4 fields, found 3"),
+        ("", "expected 4 fields, found 0"),
+        ("u-0100-00000 u 0.00 1.00", "u-0100-00000 is there twice, or not in C order"),
+        ("t-0100-00000 t 0.00 1.00", "t-0100-00000 is there twice, or not in C order"),
+    ],
+)
+def test_a_table_that_was_tampered_with(tmp_path: Path, second: str, said: str) -> None:
+    (tmp_path / "segments").write_text(f"u-0100-00000 u 0.00 1.00\n{second}\n")
+    with pytest.raises(UserError, match=f"segments:2: {said}: run stage 3 again"):
         read_segments(tmp_path / "segments")
+
+
+def test_an_empty_table(tmp_path: Path) -> None:
+    (tmp_path / "segments").write_text("")
+    with pytest.raises(UserError, match="segments: empty file"):
+        read_segments(tmp_path / "segments")
+
+
+def test_one_after_the_other(tmp_path: Path) -> None:
+    """Nothing behind a segment is read, nor known to be wrong, before it is given out."""
+    (tmp_path / "segments").write_text("u-0100-00000 u 0.00 1.00\nnonsense\n")
+    assert next(each_segment(tmp_path / "segments")) == Segment("u", 0, 100)
