@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from imlkd.scoring.resampling import SpeakerTrials
 
 FILE = click.Path(path_type=Path)
+LEVEL = 0.05  # that p is usually compared with
 
 
 @click.command(context_settings={"show_default": True, "help_option_names": ["-h", "--help"]})
@@ -113,8 +114,17 @@ def table(systems: tuple[str, ...], found: list[Comparison], interval: str) -> s
     seeds = f", and of {', '.join(map(str, counts))} seeds" if max(counts) > 1 else ""
     lines.append(drawn(found[0].draws, f"{found[0].speakers} speakers{seeds}", interval, found[0].few_speakers))
     if many:
-        lines.append(f"Holm          p corrected for {len(found)} comparisons of each measure")
+        lines.append(f"Holm          p corrected for {len(found)} comparisons of each measure{_grain(found, interval)}")
     return "\n".join(lines)
+
+
+def _grain(found: list[Comparison], interval: str) -> str:
+    """What keeps every p from being small, if anything does."""
+    from imlkd.scoring.compare import least_p
+
+    one = found[0]
+    least = least_p(one.draws, len(found), one.speakers if interval == "corrected" else None)
+    return f"; none below {least:.2g} with {one.draws} draws: raise --bootstrap" if least >= LEVEL else ""
 
 
 def _row(name: str, found: Difference, scale: float, form: str, unit: str, many: bool) -> str:

@@ -126,11 +126,12 @@ def _write(file: Path, results: Path) -> str:
     from imlkd.files import atomic_write_text
     from imlkd.study.page import write_study_page
     from imlkd.study.plan import read_study
+    from imlkd.study.results import read_results
     from imlkd.study.table import as_json, markdown
 
-    config = read_study(file)
-    text = markdown(config, file, results)
+    found = read_results(read_study(file), file, results)
+    text = markdown(found)
     atomic_write_text(results / "RESULTS.md", text)
-    atomic_write_text(results / "results.json", json.dumps(as_json(config, file, results), indent=1) + "\n")
-    write_study_page(config, file, results)
+    atomic_write_text(results / "results.json", json.dumps(as_json(found), indent=1) + "\n")
+    write_study_page(found)
     return text

@@ -236,17 +236,23 @@ def _differences(one: _System, other: _System, method: str, speakers: int) -> It
         yield Difference(first, second, first - second, interval, p, p)
 
 
-def two_sided_p(gaps: Floats, speakers: int | None = None) -> float:
+def two_sided_p(gaps: Floats, speakers: int | None = None, strata: int = 1) -> float:
     """p of no difference from differences of draws; see ``Difference``.
 
-    :param speakers: corrects for as many, so that p is below 0.05 where ``widened_interval`` leaves zero out.
+    :param speakers: corrects for as many, so that p is below 0.05 where ``widened_interval`` leaves zero out, but for
+        the grain of the draws; ``strata``: see ``widened``.
     """
     rarer = min(int((gaps <= 0.0).sum()), int((gaps >= 0.0).sum()))
     p = min(1.0, 2.0 * (rarer + 1) / (len(gaps) + 1))
     if speakers is None:
         return p
     normal = NormalDist()
-    return 2.0 * normal.cdf(narrowed(normal.inv_cdf(p / 2.0), speakers))
+    return 2.0 * normal.cdf(narrowed(normal.inv_cdf(p / 2.0), speakers, strata))
+
+
+def least_p(draws: int, comparisons: int, speakers: int | None = None, strata: int = 1) -> float:
+    """The least p after Holm's correction that so many draws can give: all of them on one side of zero."""
+    return min(1.0, comparisons * two_sided_p(np.ones(draws), speakers, strata))
 
 
 def _with_holm(found: list[Comparison]) -> list[Comparison]:

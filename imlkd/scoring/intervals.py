@@ -129,9 +129,9 @@ def bias_ratios(values: Floats, estimates: Floats) -> Floats:
     return ratios
 
 
-def widened_interval(values: Floats, speakers: int) -> Interval:
+def widened_interval(values: Floats, speakers: int, strata: int = 1) -> Interval:
     """Percentiles of the draws, further out the fewer speakers there are (see ``widened``)."""
-    reach = widened(_NORMAL.inv_cdf((1.0 + LEVEL) / 2.0), speakers)
+    reach = widened(_NORMAL.inv_cdf((1.0 + LEVEL) / 2.0), speakers, strata)
     low, high = np.percentile(values, [100.0 * _NORMAL.cdf(one) for one in (-reach, reach)])
     return Interval(float(low), float(high))
 
@@ -150,23 +150,25 @@ def limited_interval(values: Floats, speakers: int) -> Interval:
     return Interval(float(low), float(high))
 
 
-def widened(deviate: float, speakers: int) -> float:
+def widened(deviate: float, speakers: int, strata: int = 1) -> float:
     """The normal deviate at which the draws of so many speakers have the tail that ``deviate`` has by itself.
 
     Student's t for the normal distribution, times sqrt(n / (n - 1)) for the draws' variance: the expanded percentiles
     of Hesterberg, "What teachers should know about the bootstrap" (The American Statistician 2015, section 5.3). t is
     Wallace's approximation (Annals of Mathematical Statistics 1959), within 0.2 % from 7 speakers on.
+
+    :param strata: groups of about equal size, each drawn by itself: every one takes a degree of freedom.
     """
-    freedom = max(1, speakers - 1)
+    freedom = max(1, speakers - strata)
     deviate *= (8.0 * freedom + 3.0) / (8.0 * freedom + 1.0)
     student = math.copysign(math.sqrt(freedom * math.expm1(deviate**2 / freedom)), deviate)
-    return student * math.sqrt((freedom + 1.0) / freedom)
+    return student * math.sqrt((freedom + strata) / freedom)
 
 
-def narrowed(reach: float, speakers: int) -> float:
+def narrowed(reach: float, speakers: int, strata: int = 1) -> float:
     """The inverse of ``widened``."""
-    freedom = max(1, speakers - 1)
-    student = reach / math.sqrt((freedom + 1.0) / freedom)
+    freedom = max(1, speakers - strata)
+    student = reach / math.sqrt((freedom + strata) / freedom)
     deviate = math.copysign(math.sqrt(freedom * math.log1p(student**2 / freedom)), student)
     return deviate * (8.0 * freedom + 1.0) / (8.0 * freedom + 3.0)
 

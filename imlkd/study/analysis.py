@@ -2,18 +2,20 @@
 
 A row's error rate is the mean over the folds, each fold's that of its own held-out speakers; where the corpus mixes
 several, the primary figure is the mean over them. A difference of two rows is drawn with both on the same speakers of
-each fold, and on seeds of each drawn by themselves: the two-way bootstrap of `imlkd compare`, fold by fold.
+each fold, and on seeds of each drawn by themselves: the two-way bootstrap of `imlkd compare`, fold by fold. Interval
+and p are corrected for the number of speakers as there; those of a fold and corpus are drawn by themselves.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import NormalDist
 
 import numpy as np
 
-from imlkd.scoring.compare import draw_seeds, holm
-from imlkd.scoring.intervals import Interval, percentile_interval
+from imlkd.scoring.compare import draw_seeds, holm, least_p, two_sided_p
+from imlkd.scoring.intervals import FEW_SPEAKERS, Interval, widened, widened_interval
 from imlkd.scoring.metrics import Costs, Floats
 from imlkd.scoring.resampling import SpeakerTrials, WeightedTrials, draw_speakers
 from imlkd.study.folds import Fold
@@ -24,6 +26,8 @@ MEAN = "mean"  # over the corpora
 RECORDINGS = ("cross", "same")  # of the target trials
 COSTS = Costs((0.01,))
 MEASURES = ("eer", "min_dcf")
+LEVEL = 0.05  # that p is compared with
+POWER = (NormalDist().inv_cdf(0.975), NormalDist().inv_cdf(0.8))  # of a two-sided level of 5 %, of a power of 80 %
 Places = dict[tuple[int, str], SpeakerTrials]
 
 
@@ -68,6 +72,8 @@ class Paired:
 
     :param p_holm: two-sided p, corrected for all rows of the table.
     :param detectable: the smallest relative difference that such trials and seeds show with 80 % power.
+    :param least_p: the least ``p_holm`` that so many draws can give.
+    :param few_speakers: fewer than ``FEW_SPEAKERS`` in all folds: read interval and p as a hint only.
     """
 
     row: str
@@ -76,6 +82,16 @@ class Paired:
     p: float
     p_holm: float
     detectable: float
+    least_p: float
+    few_speakers: bool
+
+
+def cautions(found: Sequence[Paired]) -> str:
+    """What the differences of a table cannot say; empty where nothing is in the way."""
+    few = f"Fewer than {FEW_SPEAKERS} speakers: intervals and p are a hint only." if found[0].few_speakers else ""
+    least = max(one.least_p for one in found)
+    grain = f"So few draws give no p below {least:.2g}: raise draws." if least >= LEVEL else ""
+    return " ".join(filter(None, (few, grain)))
 
 
 def speaker_trials(fold: Fold, scores: Floats, piece: Slice) -> SpeakerTrials | None:
@@ -143,40 +159,52 @@ class Analysis:
     def _measured(self, own: Mapping[int, Record], piece: Slice, measure: int) -> float | None:
         """The mean over the folds that have such trials."""
         found = []
+        for _, trials in self._parts(own, piece):
+            weights = np.ones(int(trials.speakers()[-1]) + 1, dtype=np.int64)
+            values = WeightedTrials(trials, COSTS).measure(weights)
+            assert values is not None
+            found.append(values[0][measure])
+        return float(np.mean(found)) if found else None
+
+    def _parts(self, own: Mapping[int, Record], piece: Slice) -> Iterator[tuple[int, SpeakerTrials]]:
+        """A run's trials in the folds that have both kinds of them, by number."""
         for number, fold in self.folds.items():
             trials = speaker_trials(fold, own[number].score(piece.condition), piece)
             if trials is not None:
-                weights = np.ones(int(trials.speakers()[-1]) + 1, dtype=np.int64)
-                values = WeightedTrials(trials, COSTS).measure(weights)
-                assert values is not None
-                found.append(values[0][measure])
-        return float(np.mean(found)) if found else None
+                yield number, trials
 
     def compare(self, reference: str, condition: str, measure: int = 0, seed: int = 0) -> list[Paired]:
-        """The reference against every other row but the teacher, in the primary figure of a condition."""
+        """The reference against every other row but the teacher, in the primary figure of a condition.
+
+        A row without an error, in all trials or in more than 5 % of the draws, has no relative difference and is left
+        out.
+        """
         others = [row for row in self.records if row not in (reference, "teacher")]
         if reference not in self.records or not others:
             return []
+        groups = self._groups(reference, condition)
         first = self._drawn(reference, condition, measure, seed)
-        found = []
-        for row in others:
-            second = self._drawn(row, condition, measure, seed)
-            both = np.isfinite(first.draws) & (second.draws > 0.0)  # a draw without an error has no relative one
-            gaps = (first.draws[both] - second.draws[both]) / second.draws[both]
-            relative = (first.whole - second.whole) / second.whole
-            rarer = min(int((gaps <= 0.0).sum()), int((gaps >= 0.0).sum()))
-            p = min(1.0, 2.0 * (rarer + 1) / (len(gaps) + 1))
-            found.append(Paired(row, relative, percentile_interval(gaps), p, p, POWER * float(gaps.std(ddof=1))))
-        corrected = holm([one.p for one in found])
+        found = [_paired(row, first, self._drawn(row, condition, measure, seed), groups) for row in others]
+        paired = [one for one in found if one is not None]
+        corrected = holm([one.p for one in paired])
         return [
-            Paired(one.row, one.relative, one.interval, one.p, p, one.detectable)
-            for one, p in zip(found, corrected, strict=True)
+            replace(one, p_holm=p, least_p=min(1.0, len(paired) * one.least_p))
+            for one, p in zip(paired, corrected, strict=True)
         ]
+
+    def _groups(self, row: str, condition: str) -> list[int]:
+        """Speakers in the trials of each fold and corpus, which are drawn by themselves."""
+        own = next(iter(self.records[row].values()))
+        pieces = self._pieces(condition, MEAN, ALL)
+        return [len(trials.speakers()) for piece in pieces for _, trials in self._parts(own, piece)]
 
     def _drawn(self, row: str, condition: str, measure: int, seed: int) -> _Drawn:
         pieces = self._pieces(condition, MEAN, ALL)
         runs = list(self.records[row].values())
-        each = [[list(self._draws(own, piece, measure, seed)) for piece in pieces] for own in runs]
+        each = [
+            [self._draws(own, piece, measure, seed * 1_000_000 + place * 1000) for place, piece in enumerate(pieces)]
+            for own in runs
+        ]
         values = np.array(each).mean(axis=1)  # (seeds, draws)
         of_seeds = np.random.SeedSequence([seed, *row.encode()])
         picks = draw_seeds(len(runs), values.shape[1], of_seeds)
@@ -185,19 +213,20 @@ class Analysis:
         assert whole is not None
         return _Drawn(whole.mean, drawn)
 
-    def _draws(self, own: Mapping[int, Record], piece: Slice, measure: int, seed: int) -> Iterator[float]:
-        """A run's measure on each draw of speakers: the mean over the folds that have both kinds of trials in it."""
+    def _draws(self, own: Mapping[int, Record], piece: Slice, measure: int, seed: int) -> Floats:
+        """A run's measure on each draw of speakers: the mean over the folds that have both kinds of trials in it.
+
+        :param seed: of the draws of fold 0; the others follow it.
+        """
         each = []
-        for number, fold in self.folds.items():
-            trials = speaker_trials(fold, own[number].score(piece.condition), piece)
-            if trials is None:
-                continue
+        for number, trials in self._parts(own, piece):
             weighted = WeightedTrials(trials, COSTS)
-            draws = draw_speakers(trials.speakers(), self.draws, seed * 1000 + number)
+            draws = draw_speakers(trials.speakers(), self.draws, seed + number)
             each.append([found[0][measure] if (found := weighted.measure(count)) else np.nan for count in draws])
         values = np.array(each)
         counts = np.isfinite(values).sum(axis=0)
-        yield from np.where(counts > 0, np.nansum(values, axis=0) / np.maximum(counts, 1), np.nan)
+        means: Floats = np.where(counts > 0, np.nansum(values, axis=0) / np.maximum(counts, 1), np.nan)
+        return means
 
 
 @dataclass(frozen=True)
@@ -206,4 +235,17 @@ class _Drawn:
     draws: Floats
 
 
-POWER = 1.959964 + 0.841621  # normal quantiles of a two-sided level of 5 % and of a power of 80 %
+def _paired(row: str, first: _Drawn, second: _Drawn, groups: Sequence[int]) -> Paired | None:
+    """The first less ``row``, the second; None where there is no relative difference."""
+    measured = np.isfinite(first.draws) & np.isfinite(second.draws)
+    both = measured & (second.draws > 0.0)
+    if second.whole == 0.0 or both.sum() < 0.95 * max(2, measured.sum()):
+        return None
+    gaps = (first.draws[both] - second.draws[both]) / second.draws[both]
+    speakers, strata = sum(groups), len(groups)
+    p = two_sided_p(gaps, speakers, strata)
+    reach = sum(widened(deviate, speakers, strata) for deviate in POWER)
+    return Paired(
+        row, (first.whole - second.whole) / second.whole, widened_interval(gaps, speakers, strata), p, p,
+        reach * float(gaps.std(ddof=1)), least_p(len(gaps), 1, speakers, strata), speakers < FEW_SPEAKERS,
+    )  # fmt: skip

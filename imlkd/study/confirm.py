@@ -18,6 +18,7 @@ from imlkd.study.execute import Places, make_targets, record_run, record_teacher
 from imlkd.study.folds import read_fold, write_test
 from imlkd.study.plan import Run, StudyConfig, rows_of, students_of
 from imlkd.study.record import read_records
+from imlkd.study.results import StudentResults
 from imlkd.study.search import planned
 from imlkd.study.table import student_tables
 
@@ -89,7 +90,8 @@ def _measured(config: StudyConfig, own: Places, test: Path, trials: Path, runs: 
     records = read_records(own.records)
     for student in students_of(config, own.file):
         analysis = Analysis.of([read_fold(own.results, ALL_SPEAKERS)], records, student.label, config.draws)
-        tables = student_tables(config, own.file, analysis, {record.row: record for record in records})
+        last = {record.row: record for record in records}
+        tables = student_tables(config, own.file, StudentResults.of(config, analysis), last)
         lines += ["", f"## Student {student.label}", "", *tables]
     atomic_write_text(own.results / "RESULTS.md", "\n".join(lines).rstrip() + "\n")
     return own.results

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +15,10 @@ from imlkd.reporting.page.scored import Gap
 from imlkd.reporting.page.tables import Cell, Table, number, share
 from imlkd.scoring.compare import gap_closed
 from imlkd.scoring.metrics import Floats
-from imlkd.study.analysis import MEAN, Analysis
+from imlkd.study.analysis import MEAN, Analysis, Paired, cautions
 from imlkd.study.measure import FULL, conditions_of
-from imlkd.study.plan import StudyConfig, rows_of, runs_of
-from imlkd.study.record import read_records
-from imlkd.study.search import planned, try_runs
-from imlkd.study.table import analyses, has_run
+from imlkd.study.plan import StudyConfig, rows_of
+from imlkd.study.results import StudentResults, StudyResults
 
 PAGE = "report/index.html"
 TEACHER = "teacher"
@@ -39,40 +38,37 @@ class StudentPart:
     differences: dict[str, Table]
 
 
-def write_study_page(config: StudyConfig, path: Path, results: Path) -> Path:
-    """Write ``report/index.html`` below ``results`` from the records that are there."""
-    found = analyses(config, path, results)
-    order = [TEACHER, *(row.label for row in rows_of(config, path))]
+def write_study_page(found: StudyResults) -> Path:
+    """Write ``report/index.html`` into the folder of the results."""
+    config, page = found.config, found.folder / PAGE
+    order = [TEACHER, *(row.label for row in rows_of(config, found.path))]
     parts = [
-        _part(config, student, analysis, [row for row in order if row in analysis.records])
-        for student, analysis in found.items()
-        if analysis.records
+        _part(config, student, own, [row for row in order if row in own.analysis.records])
+        for student, own in found.students.items()
+        if own.analysis.records
     ]
-    records = read_records(results / "runs")
-    plan = {run.name: run for run in planned(config, path, results)}
-    done = sum(has_run(record, plan) for record in records)
     facts = [
-        ("study", str(path)),
-        ("runs", f"{done} of {len(runs_of(config, path)) + len(try_runs(config, path))}"),
-        ("code", ", ".join(sorted({f"git {record.git}" for record in records if record.git})) or "not known"),
+        ("study", str(found.path)),
+        ("runs", f"{found.done} of {found.total}"),
+        ("code", ", ".join(sorted({f"git {record.git}" for record in found.records if record.git})) or "not known"),
     ]
     write_page(
-        results / PAGE, "study.html", name=path.stem, parts=parts, facts=facts, reference=config.reference,
-        baseline=config.baseline, text=path.read_text(encoding="utf-8"),
+        page, "study.html", name=found.path.stem, parts=parts, facts=facts, reference=config.reference,
+        baseline=config.baseline, text=found.path.read_text(encoding="utf-8"),
     )  # fmt: skip
-    return results / PAGE
+    return page
 
 
-def _part(config: StudyConfig, student: str, analysis: Analysis, rows: list[str]) -> StudentPart:
+def _part(config: StudyConfig, student: str, own: StudentResults, rows: list[str]) -> StudentPart:
+    analysis = own.analysis
     gaps = _gaps(config, analysis, rows)
-    tables = {condition: _differences(config, analysis, condition) for condition in conditions_of(config.cuts)}
     closed = [gap for gap in gaps if gap.closed is not None]
     return StudentPart(
         student,
         _rates(config, analysis, rows, gaps),
         gap_chart(student, closed) if closed else None,
         det_chart(student, {row: pooled(analysis, row) for row in rows}, config.reference),
-        {condition: table for condition, table in tables.items() if table.rows},
+        {condition: _differences(found) for condition, found in own.differences.items() if found},
     )
 
 
@@ -102,16 +98,16 @@ def _gaps(config: StudyConfig, analysis: Analysis, rows: list[str]) -> list[Gap]
     return [Gap(row, gap_closed(baseline, means[row], teacher), None) for row in others]
 
 
-def _differences(config: StudyConfig, analysis: Analysis, condition: str) -> Table:
+def _differences(found: Sequence[Paired]) -> Table:
     rows = [
         [
             Cell(one.row), Cell(f"{100 * one.relative:+.1f} %", one.relative),
             Cell(f"{100 * one.interval.low:+.1f} % to {100 * one.interval.high:+.1f} %", one.interval.low),
             number(one.p_holm, ".3f"), Cell(f"{100 * one.detectable:.1f} %", one.detectable),
         ]
-        for one in analysis.compare(config.reference, condition)
+        for one in found
     ]  # fmt: skip
-    return Table(["row", "difference", "95 %", "p (Holm)", "detectable"], rows)
+    return Table(["row", "difference", "95 %", "p (Holm)", "detectable"], rows, cautions(found))
 
 
 def pooled(analysis: Analysis, row: str) -> tuple[Floats, Floats]:

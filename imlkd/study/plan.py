@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import yaml
-
 from imlkd.config import bounded, load_config, text
 from imlkd.distillation.objective import build_method
 from imlkd.errors import UserError
+from imlkd.files import parse_yaml
 
 _NAME = re.compile(r"^[a-z0-9][a-z0-9_.-]*$")
 _OF_METHOD = "method."  # in front of a setting that belongs to METHOD.yaml, not to student.yaml
@@ -207,6 +206,6 @@ def shared_settings(config: StudyConfig, method: str) -> str:
 
 def _keys(path: Path) -> object:
     try:
-        return yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: is no YAML: {' '.join(str(error).split())}") from error
+        return parse_yaml(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: is no YAML: {error}: mend the file") from error

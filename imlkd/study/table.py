@@ -7,59 +7,44 @@ from pathlib import Path
 from typing import Any
 
 from imlkd.scoring.compare import gap_closed
-from imlkd.study.analysis import ALL, MEAN, RECORDINGS, Analysis, Cell, Paired
-from imlkd.study.folds import read_fold
+from imlkd.study.analysis import ALL, MEAN, RECORDINGS, Analysis, Cell, Paired, cautions
 from imlkd.study.maps import maps_table
 from imlkd.study.measure import FULL, conditions_of
-from imlkd.study.plan import Run, StudyConfig, rows_of, runs_of, students_of, tries_of
-from imlkd.study.record import Record, read_records
-from imlkd.study.search import planned, try_runs
+from imlkd.study.plan import Run, StudyConfig, rows_of, tries_of
+from imlkd.study.record import Record
+from imlkd.study.results import StudentResults, StudyResults
 
 
-def analyses(config: StudyConfig, path: Path, results: Path) -> dict[str, Analysis]:
-    """By student; records of other settings, of tries, or of runs that the study no longer has are left out."""
-    folds = [read_fold(results, number) for number in range(1, config.folds + 1)]
-    labels = {row.label for row in rows_of(config, path)}
-    wanted = {run.name: run for run in planned(config, path, results) if run.row.label in labels}
-    kept = [one for one in read_records(results / "runs") if one.row == "teacher" or has_run(one, wanted)]
-    return {one.label: Analysis.of(folds, kept, one.label, config.draws) for one in students_of(config, path)}
-
-
-def has_run(record: Record, wanted: Mapping[str, Run]) -> bool:
-    """Whether a record is of one of these runs, with the settings that it has now."""
-    return record.name in wanted and wanted[record.name].settings() == record.settings
-
-
-def markdown(config: StudyConfig, path: Path, results: Path) -> str:
+def markdown(found: StudyResults) -> str:
     """All tables of a study, with how much of it has run."""
-    records = read_records(results / "runs")
-    plan = planned(config, path, results)
-    done = sum(has_run(record, {run.name: run for run in plan}) for record in records)
-    total = len(runs_of(config, path)) + len(try_runs(config, path))
-    lines = [f"# Study {path.stem}", ""]
-    lines += [f"{done} of {total} runs; {config.folds} folds. A row is here once a seed of it has run on every fold."]
-    lines += _settings(config, path, plan)
-    last = {record.row: record for record in records}
-    for student, analysis in analyses(config, path, results).items():
-        lines += ["", f"## Student {student}", "", *student_tables(config, path, analysis, last)]
-        lines += ["", *maps_table(config, student, results)]
+    lines = [f"# Study {found.path.stem}", ""]
+    head = f"{found.done} of {found.total} runs; {found.config.folds} folds."
+    lines += [f"{head} A row is here once a seed of it has run on every fold."]
+    lines += _settings(found.config, found.path, found.plan)
+    last = {record.row: record for record in found.records}
+    for student, results in found.students.items():
+        lines += ["", f"## Student {student}", "", *student_tables(found.config, found.path, results, last)]
+        lines += ["", *maps_table(found.config, student, found.folder)]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def student_tables(config: StudyConfig, path: Path, analysis: Analysis, last: Mapping[str, Record]) -> Iterator[str]:
+def student_tables(
+    config: StudyConfig, path: Path, results: StudentResults, last: Mapping[str, Record]
+) -> Iterator[str]:
     """Error rates of a student's rows, and their differences in each condition.
 
     :param last: a record of each row, for its size and minutes.
     """
     order = ["teacher", *(row.label for row in rows_of(config, path))]
-    present = [row for row in order if row in analysis.records]
+    present = [row for row in order if row in results.analysis.records]
     if not present:
         yield "Nothing has run on every fold yet."
         return
-    yield from _rates(config, analysis, present, last)
-    for condition in conditions_of(config.cuts):
-        yield ""
-        yield from _differences(config, analysis, condition)
+    yield from _rates(config, results.analysis, present, last)
+    for condition, differences in results.differences.items():
+        if differences:
+            yield ""
+            yield from _differences(config, condition, differences)
 
 
 def _settings(config: StudyConfig, path: Path, plan: Sequence[Run]) -> Iterator[str]:
@@ -115,13 +100,10 @@ def _gap(best: dict[str, Cell | None], row: str, baseline: str) -> str:
     return "no gap" if share is None else f"{100 * share:.0f} %"
 
 
-def _differences(config: StudyConfig, analysis: Analysis, condition: str) -> Iterator[str]:
-    found = analysis.compare(config.reference, condition)
-    if not found:
-        return
+def _differences(config: StudyConfig, condition: str, found: Sequence[Paired]) -> Iterator[str]:
     yield (
         f"{config.reference} less each row, relative EER, {condition}: 95 % interval over speakers and seeds, p after"
-        " Holm; what is detectable with 80 % power."
+        f" Holm; what is detectable with 80 % power. {cautions(found)}".rstrip()
     )
     yield ""
     yield "| row | difference | interval | p (Holm) | detectable |"
@@ -133,29 +115,30 @@ def _differences(config: StudyConfig, analysis: Analysis, condition: str) -> Ite
         )
 
 
-def as_json(config: StudyConfig, path: Path, results: Path) -> dict[str, Any]:
+def as_json(found: StudyResults) -> dict[str, Any]:
     """The same as plain values: by student, ``rates`` of each row and condition, and ``differences`` by condition."""
     return {
         student: {
             "rates": {
                 row: {
                     condition: {"mean": cell.mean, "seeds": cell.values}
-                    for condition in conditions_of(config.cuts)
-                    if (cell := analysis.cell(row, condition, MEAN))
+                    for condition in results.differences
+                    if (cell := results.analysis.cell(row, condition, MEAN))
                 }
-                for row in analysis.records
+                for row in results.analysis.records
             },
             "differences": {
-                condition: [_plain(one) for one in analysis.compare(config.reference, condition)]
-                for condition in conditions_of(config.cuts)
+                condition: [_plain(one) for one in differences]
+                for condition, differences in results.differences.items()
             },
         }
-        for student, analysis in analyses(config, path, results).items()
+        for student, results in found.students.items()
     }
 
 
 def _plain(one: Paired) -> dict[str, Any]:
     return {
         "row": one.row, "relative": one.relative, "low": one.interval.low, "high": one.interval.high, "p": one.p,
-        "p_holm": one.p_holm, "detectable": one.detectable,
+        "p_holm": one.p_holm, "detectable": one.detectable, "least_p": one.least_p,
+        "few_speakers": one.few_speakers,
     }  # fmt: skip

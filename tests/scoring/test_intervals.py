@@ -185,6 +185,22 @@ def test_an_upper_end_at_the_limit_gives_of_its_share_to_the_lower_one(share: fl
     assert found.high == pytest.approx(min(1.0, share + 0.975), abs=1e-4)
 
 
+def test_groups_that_are_drawn_by_themselves() -> None:
+    """Means over four groups of eight normal values: of a thousand such sets how many intervals hold the truth."""
+    generator = np.random.default_rng(0)
+    held = np.zeros(2)
+    for _ in range(1000):
+        groups = generator.normal(size=(4, 8))
+        picks = generator.integers(0, 8, (400, 4, 8))
+        means = np.take_along_axis(groups[None], picks, axis=2).mean(axis=(1, 2))
+        both = widened_interval(means, 32, 4), percentile_interval(means)
+        held += [one.low <= 0.0 <= one.high for one in both]
+    assert 935 <= held[0] <= 965 and held[1] < 930
+    expected = student.ppf(0.975, 8) * (12 / 8) ** 0.5
+    assert widened(norm.ppf(0.975), 12, 4) == pytest.approx(expected, rel=0.003)
+    assert narrowed(widened(1.3, 12, 4), 12, 4) == pytest.approx(1.3)
+
+
 def test_same_seed_same_interval() -> None:
     trials = simulate(15, 3)
     assert speaker_bootstrap(trials, Costs((0.01,)), 50, 4) == speaker_bootstrap(trials, Costs((0.01,)), 50, 4)

@@ -6,6 +6,7 @@ from imlkd.errors import UserError
 from imlkd.study.folds import write_folds
 from imlkd.study.plan import Run, StudyConfig, read_study, runs_of
 from imlkd.study.record import Record, packed
+from imlkd.study.results import read_results
 from imlkd.study.search import planned, try_runs
 from imlkd.study.table import as_json, markdown
 from tests.study.test_folds import make_data
@@ -61,11 +62,12 @@ def test_each_fold_gets_what_is_best_on_the_others(study: tuple[StudyConfig, Pat
     for run in planned(config, file, results):
         if ".t" not in run.row.label:
             write(results, run, 1.0)
-    text = markdown(config, file, results)
+    found = read_results(config, file, results)
+    text = markdown(found)
     assert text.splitlines()[2].startswith("10 of 10 runs; 2 folds.")
     assert "kd, small, fold 1: training.epochs=9 method.temperature=5, chosen on the other folds" in text
     assert "| kd |" in text and "kd.t" not in text
-    assert [one["row"] for one in as_json(config, file, results)["small"]["differences"]["full"]] == ["none"]
+    assert [one["row"] for one in as_json(found)["small"]["differences"]["full"]] == ["none"]
 
 
 def test_without_tries_the_plan_is_that_of_the_file(study: tuple[StudyConfig, Path, Path]) -> None:
