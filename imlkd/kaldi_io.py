@@ -157,14 +157,19 @@ def read_array(rxfilename: str) -> FloatArray:
             array = _read_object(stream, int(match["offset"] or 0))
         return np.array(_part_of(array, match["part"]), dtype=np.float32)
     except (ValueError, struct.error) as error:
-        raise UserError(f"{rxfilename}: not a readable Kaldi object ({error}): make it again") from error
+        why = "cut off or damaged" if isinstance(error, struct.error) else error  # a header that goes on past the end
+        raise UserError(f"{rxfilename}: not a readable Kaldi object ({why}): make it again") from error
 
 
 def _read_object(stream: BinaryIO, offset: int) -> npt.NDArray[Any]:
     """The object at ``offset``; ValueError or struct.error when there is none, or not all of it."""
     left = os.fstat(stream.fileno()).st_size - offset
+    if left <= 0:
+        raise ValueError(f"cut off: the file has {left + offset} bytes")
     stream.seek(offset)
     head = stream.read(22)  # no header is longer
+    if head[:1] == b"\0" and left < 6:
+        raise ValueError("cut off or damaged")
     binary, kind = head[:2] == b"\0B", head[2:6].partition(b" ")[0]
     if binary and kind in _PLAIN:
         dtype, dimensions = _PLAIN[kind]

@@ -289,7 +289,7 @@ def test_what_kaldiio_writes_and_every_cut_of_it(tmp_path: Path, method: int | N
     content = ark.read_bytes()
     for length in range(4, len(content)):
         cut.write_bytes(content[:length])
-        with pytest.raises(UserError, match=rf"^{cut}:4: not a readable Kaldi object \(.+\): make it again"):
+        with pytest.raises(UserError, match=rf"^{cut}:4: not a readable Kaldi object \(cut off.*\): make it again"):
             read_array(f"{cut}:4")
 
 
@@ -355,7 +355,7 @@ def test_places_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n
 
 def test_an_offset_behind_the_end(tmp_path: Path) -> None:
     scp = write_ark(tmp_path, {"u": np.ones(3)})
-    with pytest.raises(UserError, match="not a readable Kaldi object"):
+    with pytest.raises(UserError, match=r"not a readable Kaldi object \(cut off: the file has 24 bytes\)"):
         read_array(read_table(scp)["u"] + "00")
 
 
