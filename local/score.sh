@@ -83,6 +83,7 @@ fit_calibration() { # on the list that has been scored first
 }
 
 fitted=() # options of imlkd score, once there is a calibration
+ratios=() # those of imlkd evaluate then
 lists=("$@")
 if [ -n "$calibrate" ]; then
   lists=("$calibrate")
@@ -92,7 +93,8 @@ for set_and_list in "${lists[@]}"; do
   if [ -n "$calibrate" ] && [ "$set_and_list" != "$calibrate" ] && [ ${#fitted[@]} -eq 0 ]; then
     fit_calibration
     fitted=(--calibration "$model/calibration.json")
-    made_with+=(--from "$model/calibration.json")
+    ratios=(--llr)
+    made_with+=(--from "$model/calibration.json" --value "llr=true")
   fi
   set_name=${set_and_list%%/*}
   list=${set_and_list#*/}
@@ -119,7 +121,7 @@ for set_and_list in "${lists[@]}"; do
   imlkd watch "evaluate $set_and_list" "$model/log" "evaluate.$set_name.$list" \
     $cmd JOB=1:1 "$model/log/evaluate.$set_name.$list.JOB.log" \
     imlkd evaluate "$scores" "$trials" --utt2spk "$data/$set_name/utt2spk" --bootstrap "$bootstrap" \
-    --json "$metrics.json" --eer-input "$metrics.eer"
+    --json "$metrics.json" --eer-input "$metrics.eer" "${ratios[@]}"
   imlkd marker write "$model/scores/$set_name/.done.$list" --output "$scores" --output "$metrics.json" \
     --output "$metrics.eer"
 done

@@ -87,6 +87,11 @@ def test_calibration_lies_with_the_model_and_makes_log_likelihood_ratios(folder:
     np.testing.assert_allclose(scores_of(folder), fitted["scale"] * np.array(plain) + fitted["offset"], atol=1e-5)
     dev = [float(line.split()[2]) for line in (folder / "model/scores/dev/trials").read_text().splitlines()]
     assert (min(dev), max(dev)) == pytest.approx(fitted["score_range"], abs=1e-6)  # not calibrated itself
+    measured = {
+        name: json.loads((folder / f"model/metrics/{name}/trials.json").read_text()) for name in ("dev", "test")
+    }
+    assert measured["dev"]["cllr"] is None and not measured["dev"]["act_dcf"]
+    assert 0.0 < measured["test"]["min_cllr"] <= measured["test"]["cllr"]["value"] and measured["test"]["act_dcf"]
     done = score(folder, "--calibrate", "dev/trials")
     assert [line.rpartition(": ")[2] for line in done.stdout.splitlines()] == 3 * ["up to date"]
     done = score(folder, "--calibrate", "test/trials")
