@@ -15,7 +15,8 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.image import imread
-from scipy.stats import spearmanr
+from scipy.stats import norm, spearmanr
+from scipy.stats import t as student
 
 from imlkd.corpora.trials import Trials
 from imlkd.errors import UserError
@@ -127,6 +128,10 @@ def test_differences_are_those_of_the_comparison_and_gaps_those_of_the_rates() -
     own = found["teacher"].eer.first
     assert gap.model == "toy_kd" and gap.closed == pytest.approx((eer["none"] - own) / (eer["none"] - eer["teacher"]))
     assert gap.interval is not None and gap.interval.low < gap.closed < gap.interval.high
+    teacher, none, kd = (one.drawn.eer(index)[1] for index in range(3))
+    tail = norm.cdf(-student.ppf(0.975, 11) * (12 / 11) ** 0.5)  # further out than percentiles, for 12 speakers
+    low, high = np.quantile((none - kd) / (none - teacher), [tail, 1 - tail])
+    assert (gap.interval.low, gap.interval.high) == pytest.approx((low, high), rel=0.01)
 
 
 def test_there_is_no_gap_to_a_teacher_that_is_no_better() -> None:

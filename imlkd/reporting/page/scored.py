@@ -12,7 +12,7 @@ from imlkd.corpora.trials import Trials, read_trials
 from imlkd.reporting.page.tables import COSTS, Cell, Table, cost_difference, p_value, percent, share
 from imlkd.reporting.results import Row
 from imlkd.scoring.compare import Comparison, Drawn, draw_systems, gap_closed
-from imlkd.scoring.intervals import Interval, percentile_interval
+from imlkd.scoring.intervals import Interval, widened_interval
 from imlkd.scoring.metrics import Floats
 from imlkd.scoring.resampling import SpeakerTrials
 from imlkd.scoring.score_file import read_scores
@@ -66,17 +66,18 @@ class Scored:
         rates = {name: self.drawn.eer(index) for index, name in enumerate(self.by_speaker)}
         (low, low_draws), (high, high_draws) = rates[baseline], rates[teacher]
         return [
-            Gap(name, gap_closed(low, own, high), _gap_interval(low_draws, draws, high_draws))
+            Gap(name, gap_closed(low, own, high), _gap_interval(low_draws, draws, high_draws, self.drawn.speakers))
             for name, (own, draws) in rates.items()
             if name not in (baseline, teacher)
         ]
 
 
-def _gap_interval(baseline: Floats, row: Floats, teacher: Floats) -> Interval | None:
+def _gap_interval(baseline: Floats, row: Floats, teacher: Floats, speakers: int) -> Interval | None:
+    """Corrected for the number of speakers, as differences are."""
     better = baseline > teacher
     if not len(better) or better.mean() < 0.95:
         return None
-    return percentile_interval((baseline[better] - row[better]) / (baseline[better] - teacher[better]))
+    return widened_interval((baseline[better] - row[better]) / (baseline[better] - teacher[better]), speakers)
 
 
 def read_scored(data: Path, models: Mapping[str, Path], name: str, draws: int) -> Scored:
