@@ -172,10 +172,11 @@ def _parse_score(text: str, place: str) -> float:
 
 
 def _describe(fields: list[str]) -> str:
-    if len(fields) == 4 and fields[3] in ("target", "nontarget", "0", "1"):
-        return f"found a fourth with the label {fields[3]!r}: cut it off (`cut -d' ' -f1-3`)"
-    if len(fields) == 4 and fields[2] in ("0", "1"):
-        return f"found 4, the third a label {fields[2]!r}: cut it out (`cut -d' ' -f1,2,4`)"
+    """What stands in a line of another width; a column of labels is named, with the way to cut it out."""
+    if len(fields) == 4:
+        for name, place, others in (("fourth", 3, "1,2,3"), ("third", 2, "1,2,4"), ("first", 0, "2,3,4")):
+            if fields[place] in ("target", "nontarget", "0", "1"):
+                return f"found 4, the {name} a label {fields[place]!r}: cut it out (`cut -d' ' -f{others}`)"
     return f"found {len(fields)}"
 
 

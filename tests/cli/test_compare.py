@@ -65,7 +65,8 @@ def test_a_table_of_many_with_seeds(data: Path, tmp_path: Path) -> None:
         assert f"p {one['eer']['p']:.3g}  Holm {one['eer']['p_holm']:.3g}\n" in done.stdout
     assert done.stdout.endswith(
         "intervals     95 %, BCa, 60 draws of 24 speakers, and of 2, 1, 1 seeds\n"
-        "Holm          p corrected for 2 comparisons of each measure; none below 0.066 with 60 draws: raise --bootstrap\n"
+        "Holm          p corrected for 2 comparisons of each measure; none below 0.066 with 60 draws: "
+        "raise --bootstrap\n"
     )  # 2 comparisons of at least 2 in 61
     done = compare(data, first, data / "fair", data / "poor", more=("--bootstrap", 200))
     assert done.stdout.endswith("\nHolm          p corrected for 2 comparisons of each measure\n")

@@ -173,7 +173,11 @@ def test_any_order_is_read(order: tuple[int, ...], tmp_path: Path) -> None:
     ("content", "message"),
     [
         ("e0 t0 0.25\ne0 t1\n", "scores:2: expected 3 columns (<enroll> <test> <score>), found 2"),
-        (SCORES.replace("t0 3\n", "t0 3 nontarget\n"), "scores:3: expected 3 columns (<enroll> <test> <score>), found"),
+        ("e0 t0 0.25\ne0 t1 1 2\n", "scores:2: expected 3 columns (<enroll> <test> <score>), found 4"),
+        (SCORES.replace(" 3\n", " 3 nontarget\n"), "scores:3: expected 3 columns (<enroll> <test> <score>), found 4, "),
+        ("e0 t0 0.25 target\n", "found 4, the fourth a label 'target': cut it out (`cut -d' ' -f1,2,3`)"),
+        ("e0 t0 nontarget 0.25\n", "found 4, the third a label 'nontarget': cut it out (`cut -d' ' -f1,2,4`)"),
+        ("0 e0 t0 0.25\n", "found 4, the first a label '0': cut it out (`cut -d' ' -f2,3,4`)"),
         ("e0 t0 1 0.25\n", "found 4, the third a label '1': cut it out (`cut -d' ' -f1,2,4`)"),
         ("e0 t0 target\n", "scores:1: 'target' is no number: expected <enroll> <test> <score>"),
         ("e0 t0 nan\n", "scores:1: score is nan: look at the embeddings of this pair"),
