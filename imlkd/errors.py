@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
+from pathlib import Path
 
 PREEMPTED = 75  # EX_TEMPFAIL of sysexits.h: try again
 _LONG_WORD, _LONG = 400, 3000  # letters: a message may list five long paths
@@ -17,6 +20,15 @@ class UserError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(_one_line(message))
+
+
+@contextlib.contextmanager
+def naming(place: Path | str) -> Iterator[None]:
+    """Put the file at fault in front of a UserError about what was read from it."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{place}: {error}") from error
 
 
 def _one_line(text: str) -> str:

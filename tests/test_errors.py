@@ -2,11 +2,12 @@
 
 import pickle
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from imlkd.corpora.audio import AudioProblem
-from imlkd.errors import UserError
+from imlkd.errors import UserError, naming
 
 
 @given(st.text(max_size=9000))
@@ -25,6 +26,13 @@ def test_begin_and_end_are_kept() -> None:
     said = str(UserError(f"x.scp:3: {'[' * 100_000} and {'word ' * 3000}: mend the line"))
     assert said.startswith("x.scp:3: [[[") and said.endswith("word : mend the line") and "..." in said
     assert str(UserError("a\x1b[2Jb\nc")) == "a [2Jb c"
+
+
+def test_the_file_at_fault_stands_in_front() -> None:
+    with pytest.raises(UserError, match="^x.scp: u1: is all zero: extract it again$"), naming("x.scp"):
+        raise UserError("u1: is all zero: extract it again")
+    with pytest.raises(ValueError, match="^mine$"), naming("x.scp"):
+        raise ValueError("mine")
 
 
 def test_it_goes_from_process_to_process() -> None:

@@ -38,12 +38,15 @@ def fit(
     enrolment: str,
 ) -> None:
     """Fit mean, LDA and PLDA on the embeddings XVECTOR_SCP of the speakers in UTT2SPK; writes OUTDIR."""
+    from imlkd.errors import naming
     from imlkd.kaldi_io import read_scp_arrays, read_table
     from imlkd.scoring.plda_backend import PldaConfig, fit_backend, write_backend
 
     config = PldaConfig(length_norm=length_norm, enrolment=enrolment)
-    speakers = read_table(utt2spk, fields=2)
-    write_backend(fit_backend(read_scp_arrays(xvector_scp), speakers, lda_dim, iterations, config), out_dir)
+    speakers, vectors = read_table(utt2spk, fields=2), read_scp_arrays(xvector_scp)
+    with naming(xvector_scp):
+        backend = fit_backend(vectors, speakers, lda_dim, iterations, config)
+    write_backend(backend, out_dir)
     _say(out_dir)
 
 
@@ -70,11 +73,14 @@ def adapt(
     recentre: bool,
 ) -> None:
     """Adapt BACKEND to the embeddings XVECTOR_SCP of a new domain, whose speakers need not be known."""
+    from imlkd.errors import naming
     from imlkd.kaldi_io import read_scp_arrays
     from imlkd.scoring.plda_backend import adapt_backend, read_backend, write_backend
 
     known, vectors = read_backend(backend), read_scp_arrays(xvector_scp)
-    write_backend(adapt_backend(known, vectors, method, within_scale, between_scale, recentre), out_dir)
+    with naming(xvector_scp):
+        adapted = adapt_backend(known, vectors, method, within_scale, between_scale, recentre)
+    write_backend(adapted, out_dir)
     _say(out_dir)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from imlkd.corpora.id_mapping import IdMap
 from imlkd.corpora.trial_join import join_check
 from imlkd.corpora.trials import Trials, TrialSource
-from imlkd.errors import UserError
+from imlkd.errors import UserError, naming
 from imlkd.kaldi_io import FloatArray, read_scp_arrays
 from imlkd.scoring.metrics import Floats
 from imlkd.scoring.score_file import ID_MAP, write_as_they_come
@@ -89,7 +89,9 @@ def score_trials(
     test = id_map.extend(test, trials.test, str(test_scp))
     source = " and ".join(dict.fromkeys([str(enroll_scp), str(test_scp)]))
     join_check(trials, enroll.keys(), test.keys(), source=source, option=ID_MAP)
-    write_as_they_come(out, trials, CosineScorer(trials, enroll, test, mean), say)
+    with naming(source):
+        scorer = CosineScorer(trials, enroll, test, mean)
+    write_as_they_come(out, trials, scorer, say)
 
 
 def cosine_scores(

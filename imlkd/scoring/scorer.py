@@ -13,7 +13,7 @@ from imlkd.corpora.enrolment import read_models
 from imlkd.corpora.id_mapping import IdMap
 from imlkd.corpora.trial_join import Enrolment, join_check
 from imlkd.corpora.trials import BLOCK, Trials, TrialSource
-from imlkd.errors import UserError
+from imlkd.errors import UserError, naming
 from imlkd.kaldi_io import FloatArray, read_scp_arrays, read_table
 from imlkd.scoring.backend import Backend, Cosine
 from imlkd.scoring.calibration import Calibration
@@ -176,11 +176,13 @@ def make_scorer(
     join_check(trials, known, test_vectors.keys(), source, ID_MAP, enrolment)
     alike = enroll_vectors is test_vectors and models is None and options.num_utts is None
     names = list(dict.fromkeys(trials.enroll + trials.test if alike else trials.test))
-    test = _side(names, backend.test(stack(test_vectors, names)))
+    with naming(test_scp):
+        test = _side(names, backend.test(stack(test_vectors, names)))
     if alike and isinstance(backend, Cosine):
         enroll = test  # the same rows, once
     else:
-        enroll = _enroll_side(names if alike else trials.enroll, backend, enroll_vectors, models, options, id_map)
+        with naming(enroll_scp):
+            enroll = _enroll_side(names if alike else trials.enroll, backend, enroll_vectors, models, options, id_map)
     del enroll_vectors, test_vectors
     _refuse_widths(enroll.rows, test.rows, f"{enroll_scp} and {test_scp}")
     statistics = _statistics(backend, enroll, test, alike, speakers, options)
@@ -298,7 +300,8 @@ def _statistics(
     refuse_shared_speakers(members, speakers or (), options.cohort_scp, "the cohort")
     top_k = options.top_k if options.norm == "as" else None
     refuse_small(len(cohort), top_k, options.cohort_scp)
-    vectors = stack(cohort)
+    with naming(options.cohort_scp):
+        vectors = stack(cohort)
     _refuse_widths(backend.test(vectors[:1]), test.rows, f"{options.cohort_scp} and the trials")
     as_models, as_tests = (backend.dot_rows(rows) for rows in (backend.models(vectors), backend.test(vectors)))
 

@@ -46,8 +46,8 @@ def test_fit_adapt_copy_show(data: Path, imlkd) -> None:  # type: ignore[no-unty
 @pytest.mark.parametrize(
     ("lda", "message"),
     [
-        ((), "3 speakers with 15 utterances cannot train a PLDA of 6 dimensions: reduce them by LDA, to 2 at most"),
-        (("--lda-dim", 4), "LDA to 4 dimensions is impossible with 3 speakers, 15 utterances .*: at most 2 "),
+        ((), "few.scp: 3 speakers with 15 utterances cannot train a PLDA of 6 dimensions: .* LDA, to 2 at most"),
+        (("--lda-dim", 4), "few.scp: LDA to 4 dimensions is impossible with 3 speakers, 15 utterances .*: at most 2 "),
     ],
 )
 def test_fewer_speakers_than_dimensions(lda: tuple[object, ...], message: str, data: Path, imlkd) -> None:  # type: ignore[no-untyped-def]

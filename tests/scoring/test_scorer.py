@@ -243,7 +243,7 @@ def test_unusable_embeddings_on_either_side(value: float, sets: Path, tmp_path: 
     content = ark.read_bytes()
     ark.write_bytes(content.replace(np.full(DIM, 7.0, "<f4").tobytes(), np.full(DIM, value, "<f4").tobytes()))
     for plda in (None, sets / "plda"):
-        with pytest.raises(UserError, match="test03-1: embedding (holds NaN|is all zero)"):
+        with pytest.raises(UserError, match="bad.scp: test03-1: embedding (holds NaN|is all zero)"):
             make_scorer(trials_of(sets), place, place, replace(OPTIONS(sets), plda=plda, norm="as"))
 
 
@@ -257,7 +257,8 @@ def test_embedding_equal_to_the_mean(sets: Path, tmp_path: Path) -> None:
 
 def test_dimensions_that_differ(sets: Path, score: Score, tmp_path: Path) -> None:
     wide = write(tmp_path, "wide", {name: np.ones(7) for name in read_scp_arrays(sets / "test/xvector.scp")})
-    messages = {None: "of 5 and of 7 dimensions", sets / "plda": "of 7 dimensions do not fit a back-end of 5"}
+    of_plda = "wide.scp: embeddings of 7 dimensions do not fit a back-end of 5"
+    messages = {None: "of 5 and of 7 dimensions", sets / "plda": of_plda}
     for plda, message in messages.items():
         with pytest.raises(UserError, match=message):
             make_scorer(trials_of(sets), sets / "test/xvector.scp", wide, replace(OPTIONS(sets), plda=plda))
