@@ -12,7 +12,6 @@ import copy
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import time
@@ -40,6 +39,7 @@ from imlkd.attribution.gradients import TeacherFunction, has_compiler, matrix_ra
 from imlkd.attribution.integrated_gradients import IntegratedGradients, Utterance
 from imlkd.attribution.integration_config import IntegrationConfig
 from imlkd.attribution.quantities import TargetCosine
+from imlkd.export.measure import peak_memory
 from imlkd.models.speaker_model import SpeakerModel
 
 ENGINE = IntegrationConfig(precision="bfloat16", rule="gauss-legendre", nodes=10, rows=16)  # completes at once here
@@ -274,7 +274,7 @@ def explain_stream(count: int, channels: int) -> float:
     stream = (Utterance(str(i), model.frontend(voices[i % 8][i // 8 % 2]), i % 8) for i in range(count))
     for _ in engine.explain(stream):
         pass
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return peak_memory()
 
 
 def main() -> None:

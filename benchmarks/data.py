@@ -13,12 +13,13 @@ import argparse
 import json
 import os
 import platform
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+import launched
 
 ROOT = Path(__file__).parents[1]
 SPEAKERS, VIDEOS, UTTERANCES = 5994, 145569, 1092009
@@ -55,13 +56,7 @@ def _tables(folder: Path, rows: list[tuple[str, str]]) -> None:
 def measured(command: list[str]) -> dict[str, float]:
     """Seconds, processor seconds and peak memory (MB) of a command and what it starts."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "LC_ALL": "C"}
-    started = time.perf_counter()
-    done = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(done.pid, 0)
-    if status:
-        raise SystemExit(f"{' '.join(command[:6])} ... failed")
-    seconds = time.perf_counter() - started
-    return {"seconds": seconds, "cpu": usage.ru_utime + usage.ru_stime, "mb": usage.ru_maxrss / 1024}
+    return launched.measured(command, environment, str(ROOT))
 
 
 def prepare(folder: Path, share: int) -> dict[str, float]:

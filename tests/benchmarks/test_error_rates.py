@@ -6,6 +6,8 @@ from types import ModuleType
 
 import pytest
 
+from tests.benchmarks.readme import undocumented
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -23,6 +25,7 @@ def error_rates(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def test_all_measures_agree_with_scikit_learn(error_rates: ModuleType) -> None:
     found = error_rates.measure_metrics(quick=True)
     assert 0 <= found["metrics_largest_difference"] < 1e-9
+    assert undocumented("metrics", found) == []
     assert found["metrics_seconds"] > 0 and found["metrics_scikit_learn_seconds"] > 0
 
 
@@ -30,6 +33,7 @@ def test_weighted_draws_agree_with_scikit_learn(error_rates: ModuleType) -> None
     found = error_rates.measure_bootstrap(quick=True)
     assert 0 <= found["bootstrap_largest_difference"] < 1e-9
     assert found["bootstrap_seconds"] > 0
+    assert undocumented("bootstrap", found) == [] and undocumented("bootstrap", ["bootstrap_other"]) != []
 
 
 def test_a_difference_ends_the_measurement(error_rates: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

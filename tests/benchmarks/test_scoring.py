@@ -8,6 +8,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from tests.benchmarks.readme import undocumented
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -40,7 +42,8 @@ def test_a_difference_ends_the_measurement(asnorm: ModuleType, monkeypatch: pyte
         asnorm.compare(1, 1)
     monkeypatch.setattr(asnorm, "run", lambda way, *_: found)
     assert asnorm.measure(True)["asnorm_speedup_vs_full_sort"] == 1.0
-    assert "asnorm_one_thread_seconds" in asnorm.measure(False)
+    everything = asnorm.measure(False)
+    assert "asnorm_one_thread_seconds" in everything and undocumented("asnorm", everything) == []
 
 
 def test_line_through_two_sizes(asnorm: ModuleType) -> None:

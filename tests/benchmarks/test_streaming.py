@@ -9,8 +9,14 @@ import numpy as np
 import pytest
 
 from imlkd.scoring.metrics import SortedScores
+from tests.benchmarks.readme import undocumented
 
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def siblings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
 
 
 def load(name: str) -> ModuleType:
@@ -29,6 +35,18 @@ def test_long_lists_are_scored_rightly(monkeypatch: pytest.MonkeyPatch) -> None:
     found = streaming.measure(True)
     assert found["streamed_largest_difference"] < streaming.TOLERANCE
     assert found["streamed_million_peak_mb"] > 10 and found["streamed_ten_million_seconds"] > 0
+    assert found["streamed_speedup_vs_scikit_learn_loop"] > 0 and undocumented("streamed", found) == []
+
+
+def test_a_loop_with_other_scores_ends_the_measurement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    streaming = load("streaming")
+    monkeypatch.setattr(streaming, "SIZES", {"million": 1000})
+    monkeypatch.setattr(streaming, "UTTERANCES", 1200)
+    embeddings = streaming.write_data(tmp_path)
+    streaming.run(tmp_path, "million")
+    assert streaming.scikit_learn_loop(tmp_path, embeddings) > 0
+    with pytest.raises(SystemExit, match="scikit-learn and ours differ by"):
+        streaming.scikit_learn_loop(tmp_path, embeddings[::-1])
 
 
 def test_wrong_scores_end_the_measurement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
