@@ -5,7 +5,8 @@ Both get the same embeddings, raw scores and threads, and give normalised scores
 both: reading, the raw scores, writing. Its way is timed on a twentieth and on a tenth of each side's embeddings, and
 the line through both gives the time of all; its loop over trials, without the magnitudes it also takes, is timed on
 those that the tenth holds, and counts per trial. The first run in a process pays for fresh memory, of which the peer
-takes 7 GB: it has keys of its own (`first_run`), and the others are medians of the runs after it.
+takes 7 GB: it has keys of its own (`first_run`), and the others are medians of the runs after it. The whole command,
+`imlkd score --norm as`, is run once by itself.
 
 A part of benchmarks/scoring.py, which this script serves as a process for each way.
 """
@@ -22,12 +23,16 @@ import tempfile
 import time
 from pathlib import Path
 
+import launched
 import numpy as np
+
+from imlkd.kaldi_io import ArkWriter
 
 ROOT = Path(__file__).parents[1]
 UTTERANCES, DIM, SPEAKERS, COHORT, TOP, TRIALS = 145_375, 256, 1_251, 5_994, 300, 580_000
 PARTS = (20, 10)  # wespeaker's way runs on these fractions of the embeddings
 TOLERANCE = 1e-5
+SAMPLE = 1000  # scores of the command that are looked at
 
 
 def make_data() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -117,6 +122,45 @@ def full_sort(repetitions: int) -> dict[str, object]:
     return {**seconds, "loop_seconds": loop, "chosen": chosen, "scores": scores}
 
 
+def of_command(folder: Path) -> dict[str, float]:
+    """`imlkd score --norm as` on the same embeddings, files read and written; SystemExit when a score is wrong."""
+    embeddings, cohort, enroll, test = make_data()
+    pairs = np.unique(np.stack([enroll, test], axis=1), axis=0)  # a list holds a pair once
+    names = write_set(folder, "x", embeddings)
+    write_set(folder, "cohort", cohort)
+    same = pairs[:, 0] % SPEAKERS == pairs[:, 1] % SPEAKERS
+    with open(folder / "trials", "w", encoding="utf-8") as stream:
+        for (one, other), target in zip(pairs.tolist(), same.tolist(), strict=True):
+            stream.write(f"{names[one]} {names[other]} {'target' if target else 'nontarget'}\n")
+    command = [sys.executable, "-m", "imlkd.cli.main", "score", "--trials", "trials", "--enroll-scp", "x.scp"]
+    command += ["--test-scp", "x.scp", "--utt2spk", "x.utt2spk", "--norm", "as", "--top-k", str(TOP)]
+    command += ["--cohort-scp", "cohort.scp", "--cohort-utt2spk", "cohort.utt2spk", "--out", "out"]
+    found = launched.measured(command, os.environ | {"PYTHONPATH": str(ROOT)}, str(folder))
+    every = max(1, len(pairs) // SAMPLE)
+    with open(folder / "out", encoding="utf-8") as stream:
+        scores = np.array([float(line.split()[2]) for line in stream])[::every]
+    one, other = pairs[::every].T
+    sides = [mean_and_std_by_sort(embeddings[rows], cohort) for rows in (one, other)]
+    raw = cosines(embeddings, one, other)
+    expected = sum((raw - mean) / std for mean, std in sides) / 2
+    difference = float(np.abs(scores - expected).max())
+    if not difference < TOLERANCE:
+        sys.exit(f"scores of the command differ by {difference}: nothing is measured")
+    return {"command_seconds": found["seconds"], "command_peak_mb": found["mb"]}
+
+
+def write_set(folder: Path, name: str, embeddings: np.ndarray) -> list[str]:
+    """``<name>.scp`` and ``<name>.utt2spk``, whose ids are returned; each of a cohort is a speaker."""
+    ids = [f"{name}{i:06d}" for i in range(len(embeddings))]
+    with ArkWriter(folder / f"{name}.ark", folder / f"{name}.scp") as writer:
+        for one, vector in zip(ids, embeddings, strict=True):
+            writer.write(one, vector)
+    speakers = SPEAKERS if name == "x" else len(ids)
+    lines = [f"{one} {name}-s{i % speakers:04d}\n" for i, one in enumerate(ids)]
+    (folder / f"{name}.utt2spk").write_text("".join(lines), encoding="utf-8")
+    return ids
+
+
 def normalised_one_by_one(
     pairs: list[tuple[str, str]], raw: list[float], places: list[dict[str, int]], found: list[tuple]
 ) -> np.ndarray:
@@ -193,6 +237,8 @@ def measure(quick: bool) -> dict[str, float]:
     """
     cores = len(os.sched_getaffinity(0))
     results = {"threads": float(cores), **compare(cores, 1 if quick else 3)}
+    with tempfile.TemporaryDirectory() as folder:
+        results |= of_command(Path(folder))
     if not quick:
         alone = compare(1, 3)
         scalar = compare(cores, 1, " ".join(vector_features()))

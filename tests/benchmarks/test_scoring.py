@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def asnorm(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
     spec = importlib.util.spec_from_file_location("asnorm", ROOT / "benchmarks/asnorm.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -41,9 +42,21 @@ def test_a_difference_ends_the_measurement(asnorm: ModuleType, monkeypatch: pyte
     with pytest.raises(SystemExit, match="the two ways differ by 0.0001 on 1000 trials"):
         asnorm.compare(1, 1)
     monkeypatch.setattr(asnorm, "run", lambda way, *_: found)
+    monkeypatch.setattr(asnorm, "of_command", lambda folder: {"command_seconds": 1.0, "command_peak_mb": 1.0})
     assert asnorm.measure(True)["asnorm_speedup_vs_full_sort"] == 1.0
     everything = asnorm.measure(False)
     assert "asnorm_one_thread_seconds" in everything and undocumented("asnorm", everything) == []
+
+
+def test_the_command_gives_the_scores_of_a_full_sort(
+    asnorm: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asnorm, "TRIALS", 5000)
+    found = asnorm.of_command(tmp_path)
+    assert found["command_peak_mb"] > 10 and found["command_seconds"] > 0
+    monkeypatch.setattr(asnorm, "mean_and_std_by_sort", lambda rows, cohort: (0.0, 1.0))
+    with pytest.raises(SystemExit, match="scores of the command differ by"):
+        asnorm.of_command(tmp_path)
 
 
 def test_line_through_two_sizes(asnorm: ModuleType) -> None:
