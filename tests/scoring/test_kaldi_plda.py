@@ -1,7 +1,7 @@
 """Kaldi's files byte by byte, against kaldi_native_io, and damaged."""
 
-import contextlib
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import kaldi_native_io
@@ -22,6 +22,8 @@ BINARY = (
     + b"DV \4" + struct.pack("<i2d", 2, 3.0, 1 / 3)
     + b"</Plda> "
 )  # fmt: skip
+MATRIX = b"\0BFM \4" + struct.pack("<i", 2) + b"\4" + struct.pack("<i6f", 3, 0.5, -1, 2, 0.25, 0, 3)  # transform.mat
+VECTOR = b" [ 0.5 -1 3 ]\n"  # mean.vec
 TEXT = "<Plda>  [ 0.5 -1 ]\n [\n  2 0.25 \n  0 0.001 ]\n [ 3 0.3333333333333333 ]\n</Plda> "
 
 
@@ -105,23 +107,36 @@ def test_missing_file(tmp_path: Path) -> None:
 
 
 def fuzz(path: Path, original: bytes, examples: int) -> None:
+    path.write_bytes(original)
+    assert [read for read in (read_plda, read_vector, read_matrix) if _reads(read, path)], "the whole file is read"
+
     @given(st.integers(0, len(original)), st.binary(max_size=6), st.integers(0, 12))
     @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
     def damage(place: int, inserted: bytes, removed: int) -> None:
         path.write_bytes(original[:place] + inserted + original[place + removed :])
         for read in (read_plda, read_vector, read_matrix):
-            with contextlib.suppress(UserError):
-                read(path)
+            _reads(read, path)
 
     damage()
 
 
-@pytest.mark.parametrize("original", [BINARY, TEXT.encode()], ids=["binary", "text"])
+def _reads(read: Callable[[Path], object], path: Path) -> bool:
+    try:
+        read(path)
+    except UserError:
+        return False
+    return True
+
+
+FORMATS = {"binary": BINARY, "text": TEXT.encode(), "matrix": MATRIX, "vector": VECTOR}
+
+
+@pytest.mark.parametrize("original", FORMATS.values(), ids=FORMATS)
 def test_any_damage_is_a_user_error_or_harmless(original: bytes, tmp_path: Path) -> None:
     fuzz(tmp_path / "plda", original, 200)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("original", [BINARY, TEXT.encode()], ids=["binary", "text"])
+@pytest.mark.parametrize("original", FORMATS.values(), ids=FORMATS)
 def test_much_damage_is_a_user_error_or_harmless(original: bytes, tmp_path: Path) -> None:
     fuzz(tmp_path / "plda", original, 20000)
