@@ -3,7 +3,7 @@
 A row's error rate is the mean over the folds, each fold's that of its own held-out speakers; where the corpus mixes
 several, the primary figure is the mean over them. A difference of two rows is drawn with both on the same speakers of
 each fold, and on seeds of each drawn by themselves: the two-way bootstrap of `imlkd compare`, fold by fold. Interval
-and p are corrected for the number of speakers as there; those of a fold and corpus are drawn by themselves.
+and p are corrected for the number of speakers as there, of whom each fold and corpus has its own draws.
 """
 
 from __future__ import annotations
