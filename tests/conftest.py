@@ -17,11 +17,15 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import settings
 
 from imlkd.config import save_config
 from imlkd.kaldi_io import join_scps, write_table
 
 ROOT = Path(__file__).parents[1]
+
+settings.register_profile("shared", deadline=None)  # a busy machine is slow, not wrong
+settings.load_profile("shared")
 
 
 @pytest.fixture(scope="session")
