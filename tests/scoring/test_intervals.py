@@ -21,6 +21,7 @@ from imlkd.scoring.intervals import (
     percentile_interval,
     speaker_bootstrap,
     widened,
+    widened_interval,
 )
 from imlkd.scoring.metrics import Costs, act_dcf, eer, min_dcf
 from imlkd.scoring.resampling import SpeakerTrials, WeightedTrials, draw_speakers, leave_one_out, point_values, resample
