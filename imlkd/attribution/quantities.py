@@ -16,7 +16,8 @@ from imlkd.errors import UserError
 from imlkd.models.speaker_model import SpeakerModel, SpeakerOutput
 
 SCALE = 30.0  # of the cosines, as in training
-QUANTITIES = ("cosine", "probability", "log-probability", "enrolment")
+OF_CLASS = ("cosine", "probability", "log-probability")  # these need a speaker head
+QUANTITIES = (*OF_CLASS, "enrolment")
 
 # A class by its index or its speaker's name, or an enrolment embedding (D,).
 Target = int | str | Tensor

@@ -11,6 +11,7 @@ from torch.nn import functional
 from imlkd.attribution.baselines import BASELINES
 from imlkd.attribution.integration_config import IntegrationConfig
 from imlkd.attribution.paths import PATHS
+from imlkd.attribution.quantities import OF_CLASS
 from imlkd.attribution.rules import RULES
 from imlkd.attribution.segments import BACKENDS
 from imlkd.config import bounded, chosen, switch, text
@@ -41,6 +42,8 @@ class RelevanceConfig:
     """What is explained, how finely, and how a map becomes a gate."""
 
     segments: SegmentsConfig = field(default_factory=SegmentsConfig)
+    quantity: str = chosen("cosine", OF_CLASS, help="of the segment's own speaker, that is explained")
+    temperature: float = bounded(4.0, low=0.01, high=1000.0, help="of a probability that is explained, scale 30")
     baseline: str = chosen("mean", BASELINES, help="where a path begins; average: of 100 utterances of the data")
     path: str = chosen("features", PATHS, help="what the path is straight in: the features, or their exponential")
     rule: str = chosen("adaptive", RULES, help="quadrature; adaptive halves the worst pieces of the path")

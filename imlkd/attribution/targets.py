@@ -14,6 +14,7 @@ from torch import Tensor
 from imlkd.attribution.baselines import baseline_of, usual_baseline
 from imlkd.attribution.integrated_gradients import Attribution, IntegratedGradients, Utterance
 from imlkd.attribution.occlusion import Occlusion
+from imlkd.attribution.quantities import quantity_of
 from imlkd.attribution.relevance import RelevanceConfig, frame_relevance
 from imlkd.corpora.selection import spread
 from imlkd.corpora.utterance_classes import utterance_classes
@@ -67,11 +68,12 @@ class Explainer:
         self.baseline = usual_baseline(self.model.frontend)  # of gated frames
         some = (self.model.frontend(self.speech.utterance(name)) for name in spread(self.speech.names, AVERAGED))
         origin = baseline_of(self.config.baseline, self.model, some)  # of maps
+        quantity = quantity_of(self.config.quantity, self.config.temperature)
         self.engine: IntegratedGradients | Occlusion
         if self.model.is_opaque:
-            self.engine = Occlusion(self.model, self.config.occlusion, origin, self.config.batch)
+            self.engine = Occlusion(self.model, self.config.occlusion, origin, self.config.batch, quantity)
         else:
-            self.engine = IntegratedGradients(self.model, self.config.integration(), baseline=origin)
+            self.engine = IntegratedGradients(self.model, self.config.integration(), quantity, origin)
 
     def targets(self, segments: list[Segment]) -> Iterator[Target]:
         """Targets of all segments, the short ones first."""
@@ -87,7 +89,7 @@ class Explainer:
                 yield from self._answers([batch[i] for i in rows], [found[i] for i in rows], stacked, frames)
 
     def explain(self, segments: list[Segment], features: list[Tensor]) -> list[Attribution]:
-        """The map of the cosine to each segment's own speaker; features (T, F) of any lengths."""
+        """The map of each segment's own speaker; features (T, F) of any lengths."""
         return list(
             self.engine.explain(
                 Utterance(segment.id, row, self.labels[segment.utterance], segment.frames)

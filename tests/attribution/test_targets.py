@@ -82,10 +82,11 @@ def test_arrays_are_the_models_answers(toy_corpus: Path, make: object) -> None:
         np.testing.assert_allclose(arrays["cosines_gated"], expected, atol=5e-5)
 
 
-def test_the_relevance_is_of_the_segments_own_speaker(toy_corpus: Path) -> None:
-    """Against gradients of that cosine on a fine path, written out."""
+@pytest.mark.parametrize("quantity", ["cosine", "probability", "log-probability"])
+def test_the_relevance_is_of_the_segments_own_speaker(toy_corpus: Path, quantity: str) -> None:
+    """Against gradients of that cosine, or posterior, on a fine path, written out."""
     model = tdnn()
-    config = RelevanceConfig(nodes=32, batch=5)
+    config = RelevanceConfig(nodes=32, batch=5, quantity=quantity, temperature=2.0)
     explained = explainer(toy_corpus, model, config)
     targets = by_id(explained)
     assert model.head is not None
@@ -96,8 +97,10 @@ def test_the_relevance_is_of_the_segments_own_speaker(toy_corpus: Path) -> None:
         column = model.head.speakers.index(segment.utterance.split("-")[0])
         for k in range(200):
             at = (baseline + (k + 0.5) / 200 * (x - baseline)).requires_grad_()
-            cosine = double(at, torch.tensor([segment.frames])).cosines[0, column]
-            total += torch.autograd.grad(cosine, at)[0] / 200
+            cosines = double(at, torch.tensor([segment.frames])).cosines[0]
+            posterior = (30.0 * cosines / 2.0).softmax(0)[column]
+            asked = {"cosine": cosines[column], "probability": posterior, "log-probability": posterior.log()}[quantity]
+            total += torch.autograd.grad(asked, at)[0] / 200
         expected = frame_relevance(((x - baseline) * total).float(), config)[0]
         np.testing.assert_allclose(targets[segment.id].arrays["relevance"], expected, atol=0.03)
 
