@@ -27,3 +27,12 @@ def make_pool(
 @pytest.fixture
 def pool() -> Callable[..., SegmentPool]:
     return make_pool
+
+
+@pytest.fixture
+def leave_torch_as_it_was() -> object:
+    before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads(), torch.get_rng_state()
+    yield
+    torch.use_deterministic_algorithms(before[0])
+    torch.set_num_threads(before[1])
+    torch.set_rng_state(before[2])

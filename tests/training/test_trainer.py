@@ -1,102 +1,22 @@
-"""The loop: it learns, resumes to the bit, and says what goes wrong."""
+"""The loop: it learns, by the schedules it was given, and says how it goes."""
 
 import dataclasses
-import json
 import math
-import os
 import re
-import signal
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 import torch
 
-from imlkd.distillation.batch import DistillationBatch, View
-from imlkd.distillation.method import Method
 from imlkd.distillation.methods.imlkd import Imlkd, ImlkdConfig
-from imlkd.distillation.methods.no_teacher import NoTeacher, NoTeacherConfig
-from imlkd.distillation.objective import Objective
-from imlkd.errors import Preempted, UserError
-from imlkd.features.fbank import FbankConfig
-from imlkd.models.speaker_model import CosineHead
-from imlkd.models.tdnn import Tdnn, TdnnConfig
-from imlkd.training.checkpoint import CheckpointStore
-from imlkd.training.config import CheckpointsConfig, LoaderConfig, MarginConfig, RateConfig, TrainingConfig
+from imlkd.training.config import CheckpointsConfig, LoaderConfig, MarginConfig, RateConfig
 from imlkd.training.curve import Curve
-from imlkd.training.identity import Identity, settings_of
-from imlkd.training.loader import Loader
 from imlkd.training.pace import Pace
 from imlkd.training.position import Plan, Position
-from imlkd.training.sampling import Indices, SegmentPool
-from imlkd.training.trainer import Trainer, prepare_torch
+from imlkd.training.trainer import prepare_torch
+from tests.training.loops import CONFIG, Make, Projected, log, same, trainer
 
-Make = Callable[..., SegmentPool]
-CONFIG = TrainingConfig(epochs=6, batch=2, learning_rate=0.01, threads=1, seed=3)
-
-
-class Projected(Imlkd):
-    """A method with a trainable projection, whose terms need its own state and random numbers."""
-
-    def __init__(self) -> None:
-        super().__init__(ImlkdConfig())
-        self.projection = torch.nn.Linear(3, 3)
-
-    def terms(self, batch: DistillationBatch, views: list[View]) -> dict[str, torch.Tensor]:
-        projected = [self.projection(torch.dropout(view.logits, 0.1, True)) for view in views]
-        return super().terms(
-            batch, [dataclasses.replace(view, logits=new) for view, new in zip(views, projected, strict=True)]
-        )
-
-
-class Interrupted(Exception):
-    pass
-
-
-def trainer(
-    pool: SegmentPool,
-    folder: Path,
-    config: TrainingConfig = CONFIG,
-    method: Method | None = None,
-    made_from: str = "x",
-    die_at: int | None = None,
-    expected: Curve | None = None,
-) -> Trainer:
-    """``die_at``: the number of the step that is not made any more."""
-    prepare_torch(config.threads, config.seed)
-    model = Tdnn(TdnnConfig(width=8, blocks=1, embedding_dim=6), FbankConfig(num_mel_bins=8))
-    model.head = CosineHead(6, ["s0", "s1", "s2"])
-    model.normalization.bin_mean.copy_(pool.frames.mean(0))
-    steps = 0
-
-    def batch(chosen: Indices) -> DistillationBatch:
-        nonlocal steps
-        if steps == die_at:
-            raise Interrupted
-        steps += 1
-        crops, labels = pool.crops(chosen), pool.classes(chosen)
-        logits = 5 * torch.nn.functional.one_hot(labels, 3).float()
-        return DistillationBatch(crops, labels, logits, 0.5 + 0.5 * torch.rand(crops.shape[:2]), logits)
-
-    objective = Objective(method or NoTeacher(NoTeacherConfig()), config.margin, config.scale)
-    identity = Identity({"data": made_from}, settings_of(config, "training."))
-    return Trainer(config, model, objective, pool, batch, folder, identity, folder / "progress", expected)
-
-
-def log(folder: Path) -> list[dict[str, float]]:
-    lines = (folder / "log/train.jsonl").read_text().splitlines()
-    timed = ("seconds", "samples_per_second", "loader_wait")
-    return [{k: v for k, v in json.loads(line).items() if k not in timed} for line in lines]
-
-
-@pytest.fixture(autouse=True)
-def leave_torch_as_it_was() -> object:
-    before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads(), torch.get_rng_state()
-    yield
-    torch.use_deterministic_algorithms(before[0])
-    torch.set_num_threads(before[1])
-    torch.set_rng_state(before[2])
+pytestmark = pytest.mark.usefixtures("leave_torch_as_it_was")
 
 
 def test_it_learns(pool: Make, tmp_path: Path) -> None:
@@ -114,147 +34,11 @@ def test_it_learns(pool: Make, tmp_path: Path) -> None:
     assert cosines is not None and (cosines.argmax(1) == unseen.classes(chosen)).all()
 
 
-@pytest.mark.parametrize("method", [NoTeacher(NoTeacherConfig()), Projected()])
-@pytest.mark.parametrize("die_at", [0, 1, 7, 11])
-def test_interrupted_and_resumed_it_is_the_same_to_the_bit(
-    pool: Make, tmp_path: Path, method: Method, die_at: int, capsys: pytest.CaptureFixture[str]
-) -> None:
-    made = pool()
-    start = {name: value.clone() for name, value in method.state_dict().items()}
-
-    def run(folder: Path, die_at: int | None = None) -> Trainer:
-        method.load_state_dict(start)
-        training = trainer(made, folder, method=method, die_at=die_at)
-        if die_at is None:
-            training.run()
-        else:
-            with pytest.raises(Interrupted):
-                training.run()
-        return training
-
-    whole = run(tmp_path / "whole")
-    expected = {name: value.clone() for name, value in whole.model.state_dict().items()}
-    projection = {name: value.clone() for name, value in method.state_dict().items()}
-    run(tmp_path / "torn", die_at)
-    capsys.readouterr()
-    resumed = run(tmp_path / "torn")
-    said = capsys.readouterr().out.splitlines()[0]
-    assert said.startswith("starting from scratch" if die_at < 2 else "going on after epoch")
-    assert all(torch.equal(value, expected[name]) for name, value in resumed.model.state_dict().items())
-    assert all(torch.equal(value, projection[name]) for name, value in method.state_dict().items())
-    assert log(tmp_path / "torn") == log(tmp_path / "whole")
-
-
 def test_the_projection_is_trained(pool: Make, tmp_path: Path) -> None:
     method = Projected()
     before = method.projection.weight.clone()
     trainer(pool(), tmp_path, method=method).run()
     assert not torch.allclose(method.projection.weight, before, atol=1e-3)
-
-
-def test_finished_it_only_looks(pool: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    made = pool()
-    first = trainer(made, tmp_path)
-    seconds = first.run()
-    again = trainer(made, tmp_path, die_at=0)
-    assert again.run() == seconds > 0
-    assert "going on after epoch 6" in capsys.readouterr().out
-    state = first.model.state_dict()
-    assert all(torch.equal(value, state[name]) for name, value in again.model.state_dict().items())
-
-
-def test_a_checkpoint_of_something_else_is_not_used(
-    pool: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    made = pool()
-    trainer(made, tmp_path, made_from="another").run()
-    capsys.readouterr()
-    found = trainer(made, tmp_path, made_from="x")
-    found.run()
-    assert "belongs to another configuration or other data: starting from scratch" in capsys.readouterr().out
-    alone = trainer(made, tmp_path / "alone")
-    alone.run()
-    expected = alone.model.state_dict()
-    assert all(torch.equal(value, expected[name]) for name, value in found.model.state_dict().items())
-    assert log(tmp_path) == log(tmp_path / "alone")
-
-
-def same(a: Trainer, b: Trainer) -> bool:
-    other = b.model.state_dict()
-    return all(torch.equal(value, other[name]) for name, value in a.model.state_dict().items())
-
-
-def test_a_damaged_checkpoint_gives_way_to_the_one_before(
-    pool: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    made = pool()
-    whole = trainer(made, tmp_path / "whole")
-    whole.run()
-    with pytest.raises(Interrupted):
-        trainer(made, tmp_path / "torn", die_at=7).run()
-    newest = CheckpointStore(tmp_path / "torn", 2).paths()[-1]
-    newest.write_bytes(newest.read_bytes()[:-9])
-    capsys.readouterr()
-    resumed = trainer(made, tmp_path / "torn")
-    resumed.run()
-    said = capsys.readouterr().out.splitlines()
-    assert said[0] == f"warning: {newest} is damaged: taking the one before" and "going on after epoch 2" in said[1]
-    assert same(resumed, whole) and log(tmp_path / "torn") == log(tmp_path / "whole")
-
-
-def test_a_changed_setting_is_named(pool: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    made = pool()
-    trainer(made, tmp_path).run()
-    for change, words in (
-        ({"learning_rate": 0.02}, "starting from scratch (training.learning_rate 0.01 -> 0.02)"),
-        ({"learning_rate": 0.02, "loader": LoaderConfig(prefetch=9)}, "loader.prefetch 4 -> 9: without effect"),
-        ({"learning_rate": 0.02, "threads": 0}, "training.threads 1 -> 0: no longer the same to the bit"),
-    ):
-        capsys.readouterr()
-        trainer(made, tmp_path, dataclasses.replace(CONFIG, **change)).run()  # type: ignore[arg-type]
-        assert words in capsys.readouterr().out.splitlines()[0]
-
-
-def test_checkpoints_inside_an_epoch(pool: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    made = pool()
-    config = dataclasses.replace(CONFIG, crops=4, checkpoints=CheckpointsConfig(steps=4))
-    whole = trainer(made, tmp_path / "whole", config, Projected())
-    start = {name: value.clone() for name, value in whole.objective.state_dict().items()}
-    whole.run()
-    with pytest.raises(Interrupted):
-        method = Projected()
-        method.load_state_dict({name.removeprefix("method."): value for name, value in start.items()})
-        trainer(made, tmp_path / "torn", config, method, die_at=8).run()
-    capsys.readouterr()
-    resumed = trainer(made, tmp_path / "torn", config, Projected())
-    resumed.run()
-    assert "going on after step " in capsys.readouterr().out.splitlines()[0]
-    assert same(resumed, whole) and log(tmp_path / "torn") == log(tmp_path / "whole")
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_asked_to_leave_it_saves_and_goes_on_there(pool: Make, tmp_path: Path, number: signal.Signals) -> None:
-    made = pool()
-    config = dataclasses.replace(CONFIG, crops=4)
-    whole = trainer(made, tmp_path / "whole", config)
-    whole.run()
-    training = trainer(made, tmp_path / "torn", config)
-    make, steps = training.make_batch, []
-
-    def asked(chosen: Indices) -> DistillationBatch:
-        steps.append(1)
-        if len(steps) == 5:
-            os.kill(os.getpid(), number)
-        return make(chosen)
-
-    training.make_batch = asked
-    before = signal.getsignal(number)
-    with pytest.raises(Preempted, match=f"{number.name}: saved after step 5: the same command goes on there"):
-        training.run()
-    assert signal.getsignal(number) == before
-    resumed = trainer(made, tmp_path / "torn", config)
-    resumed.run()
-    assert same(resumed, whole) and log(tmp_path / "torn") == log(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -295,87 +79,6 @@ def test_averages_are_those_of_the_weights_along_the_way(pool: Make, tmp_path: P
     expected = means | {"ema": moving}
     torch.testing.assert_close(training.model.segment[1].weight.detach(), expected[final], rtol=1e-5, atol=1e-6)
     assert not torch.allclose(expected[final], ends[-1], atol=1e-4)
-
-
-@pytest.mark.parametrize("half", ['{"epoch": 3, "lo', '{"epoch": "x"}\n', "[]\n", "{}\n"])
-def test_a_log_that_was_torn_is_mended(pool: Make, tmp_path: Path, half: str) -> None:
-    made = pool()
-    with pytest.raises(Interrupted):
-        trainer(made, tmp_path, die_at=7).run()
-    with open(tmp_path / "log/train.jsonl", "a") as stream:
-        stream.write(half)
-    trainer(made, tmp_path).run()
-    assert [entry["epoch"] for entry in log(tmp_path)] == [1, 2, 3, 4, 5, 6]
-
-
-def test_a_loss_that_is_not_finite_stops_at_once(pool: Make, tmp_path: Path) -> None:
-    made = pool()
-    made.frames[made.offsets["s1-u1"] : made.offsets["s1-u2"]] = float("nan")
-    with pytest.raises(UserError) as caught:
-        trainer(made, tmp_path).run()
-    message = str(caught.value)
-    assert message.startswith("loss is not finite (aam) on a batch with s") and message.endswith(
-        ": lower learning_rate"
-    )
-    assert "-00" in message and CheckpointStore(tmp_path, 2).paths() == []
-
-
-def test_a_full_disk_names_the_file_and_keeps_the_last_checkpoint(
-    pool: Make,
-    tmp_path: Path,
-    file_size_limit: Callable[[int], AbstractContextManager[None]],
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    made = pool()
-    with pytest.raises(Interrupted):
-        trainer(made, tmp_path, die_at=7).run()
-    kept = CheckpointStore(tmp_path, 2).paths()
-    before, lines = [path.read_bytes() for path in kept], (tmp_path / "log/train.jsonl").stat().st_size
-    limits = ((0, "train.jsonl"), (lines + 20, "train.jsonl"), (len(before[-1]) // 2, r"\d{9}.*\.pt"))
-    for limit, name in limits:  # rewriting the log, adding a line to it, the next checkpoint
-        with file_size_limit(limit), pytest.raises(UserError, match=f"{name}: the file-size limit is reached"):
-            trainer(made, tmp_path).run()
-        assert [path.read_bytes() for path in CheckpointStore(tmp_path, 2).paths()] == before
-    trainer(made, tmp_path).run()
-    assert [entry["epoch"] for entry in log(tmp_path)] == [1, 2, 3, 4, 5, 6]
-    assert not [path for path in tmp_path.rglob("*") if ".tmp" in path.name]
-
-
-def test_a_batch_that_is_not_finite_is_left_out_and_noted(
-    pool: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    config = dataclasses.replace(CONFIG, max_skipped=2)
-    training = trainer(pool(), tmp_path, config)
-    make, steps = training.make_batch, []
-
-    def ill(chosen: Indices) -> DistillationBatch:
-        batch = make(chosen)
-        steps.append(1)
-        if len(steps) in (2, 4):
-            batch.features[0, 0, 0] = float("nan")
-        return batch
-
-    training.make_batch = ill
-    training.run()
-    entries = [json.loads(line) for line in (tmp_path / "log/trouble.jsonl").read_text().splitlines()]
-    assert [entry["terms"] for entry in entries] == [{"loss": "nan", "aam": "nan"}] * 2
-    assert all(len(entry["segments"]) >= 2 for entry in entries)
-    assert "step left out (2 of 2)" in capsys.readouterr().out
-    assert all(value.isfinite().all() for value in training.model.state_dict().values()), "statistics have seen it"
-    assert all(math.isfinite(entry["loss"]) for entry in log(tmp_path))
-
-
-def test_a_device_without_room_names_the_batch_and_the_key(
-    pool: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    training = trainer(pool(), tmp_path)
-
-    def full(*_: object) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    monkeypatch.setattr(training.objective, "forward", full)
-    with pytest.raises(UserError, match=r"out of memory on a batch of \d+ segments of \d+ frames .*training.batch"):
-        training.run()
 
 
 @pytest.mark.parametrize(
@@ -424,32 +127,6 @@ def test_rate_ramp_and_clip_of_each_step(pool: Make, tmp_path: Path, monkeypatch
     expected = [max(2 * s, 1e-3) if s < 0.5 else 0.5 + 0.5 * math.cos(math.pi * (s - 0.5) / 0.5) for s in shares]
     assert [rate for (rate,) in map(tuple, rates)] == pytest.approx([peak * factor for factor in expected])
     assert max(norms) <= 0.01 * (1 + 1e-4)
-
-
-def test_the_largest_batch_is_tried_first_and_leaves_no_trace(
-    pool: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = pool(durations=(10, 20, 60), frames=60)
-    training = trainer(made, tmp_path / "a", method=Projected())
-    plan = Plan(made, CONFIG, Position(), training.processes)
-    loader = Loader(plan, training.make_batch, CONFIG.loader)
-    largest = plan.largest()
-    frames = [len(batch) * made.segments[batch[0]].frames for batch in plan.epoch(0)]
-    assert len(largest.chosen) * made.segments[largest.chosen[0]].frames == max(frames) > min(frames)
-    state = {name: value.clone() for name, value in training.stepper.loss.state_dict().items()}
-    numbers = torch.get_rng_state()
-    training.rehearse(plan, loader)
-    assert all(torch.equal(value, state[name]) for name, value in training.stepper.loss.state_dict().items())
-    assert torch.equal(torch.get_rng_state(), numbers) and not training.optimizer.state
-    assert all(parameter.grad is None for parameter in training.stepper.parameters)
-
-    def full(*arguments: object) -> None:
-        raise torch.OutOfMemoryError("no room")
-
-    monkeypatch.setattr(training.stepper, "_gradient", full)
-    said = rf"batch of {len(largest.chosen)} .* frames \(first: {made.segments[largest.chosen[0]].id}\): lower"
-    with pytest.raises(UserError, match=said):
-        training.rehearse(plan, loader)
 
 
 def test_it_is_held_against_the_expected_curve(
