@@ -242,7 +242,7 @@ fi
 if wanted 4; then
   log "stage 4: distil ${methods//,/, }"
   local/distil.sh --lm-epochs "$lm_epochs" --nj "$nj" --nproc "$nproc" --ngpu "$ngpu" --nodes "$nodes" --cmd "$train_cmd" --conf "$conf" \
-    --set "$student_set" --force "$force" \
+    --set "$student_set" --allow-pipes "$allow_pipes" --force "$force" \
     "$methods" "$data/$train_set" "$targets" "$student_prefix"
 fi
 

@@ -11,6 +11,7 @@ cmd=run.pl
 conf=egs/minivox/conf
 set=
 gate=
+allow_pipes=false
 force=false
 help_message="Usage: $0 [options] <method,method...> <data-dir> <targets-dir> <student-prefix>
   --nj N              processes at a time (default: $nj)
@@ -22,6 +23,7 @@ help_message="Usage: $0 [options] <method,method...> <data-dir> <targets-dir> <s
   --conf DIR          holds student.yaml and METHOD.yaml (default: $conf)
   --set 'K=V ...'     override keys of student.yaml
   --gate NAME         integrated input: soft, tf, top, add, del, path, perm, energy, id (default: gate.kind of student.yaml)
+  --allow-pipes true|false  run commands in wav.scp (default: $allow_pipes)
   --force true|false  redo (default: $force)
 Leaves final.pt, model.yaml, config.yaml and method.yaml in <student-prefix>_METHOD."
 
@@ -58,7 +60,7 @@ train_all() { # suffix: the students, or their fine-tuned copies
   [ "$ngpu" -gt 0 ] || at_once=(--max-jobs-run "$((nj > nproc ? nj / nproc : 1))")
   imlkd watch "distil ${waiting[*]/%/$1}" "$logs" "$name" \
     $cmd "${at_once[@]}" --gpu "$ngpu" ${nodes:+--nodes "$nodes"} JOB=1:${#waiting[@]} "$logs/$name.JOB.log" \
-    local/distil_one.sh --nproc "$nproc" --ngpu "$ngpu" ${nodes:+--nodes "$nodes"} "${lm[@]}" --conf "$conf" --set "$set" --progress "$logs/$name.JOB.progress" \
+    local/distil_one.sh --nproc "$nproc" --ngpu "$ngpu" ${nodes:+--nodes "$nodes"} "${lm[@]}" --allow-pipes "$allow_pipes" --conf "$conf" --set "$set" --progress "$logs/$name.JOB.progress" \
     JOB "$data" "$targets" "$prefix" "${waiting[@]}"
 }
 

@@ -9,7 +9,8 @@ nproc=1
 ngpu=0
 nodes=
 lm_epochs=0
-help_message="Usage: $0 [--conf DIR] [--set 'K=V ...'] [--progress FILE] [--nproc N] [--ngpu N] [--nodes N] [--lm-epochs N] <job> <data-dir> <targets-dir> <student-prefix> <method>..."
+allow_pipes=false
+help_message="Usage: $0 [--conf DIR] [--set 'K=V ...'] [--progress FILE] [--nproc N] [--ngpu N] [--nodes N] [--lm-epochs N] [--allow-pipes true|false] <job> <data-dir> <targets-dir> <student-prefix> <method>..."
 
 . ./path.sh
 . utils/parse_options.sh
@@ -23,6 +24,7 @@ more=()
 [ "$lm_epochs" -eq 0 ] || { more=(--init "$dir" --lm-epochs "$lm_epochs"); dir+=_lm; }
 
 options=(--config "$conf/student.yaml")
+[ "$allow_pipes" = false ] || options+=(--allow-pipes)
 for pair in $set; do options+=(--set "$pair"); done
 [ -z "$progress" ] || options+=(--progress "$progress")
 [ ! -f "$conf/$method.yaml" ] || options+=(--method-config "$conf/$method.yaml")

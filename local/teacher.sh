@@ -49,8 +49,8 @@ else
   done
   work=(import-teacher "$teacher" "$data" "$dir" --config "$conf/head.yaml" --threads 0)
   [ -z "$weights" ] || { made_from+=(--from "$weights"); work+=(--weights "$weights"); }
-  [ "$allow_pipes" = false ] || work+=(--allow-pipes)
 fi
+[ "$allow_pipes" = false ] || work+=(--allow-pipes)
 status=0
 imlkd marker check "$dir/.done" --name "stage 2 ($teacher)" --data "$data" --value "teacher=$teacher" "${made_from[@]}" \
   "${forced[@]}" || status=$?

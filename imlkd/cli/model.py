@@ -27,7 +27,10 @@ def model() -> None:
 @click.argument("out", type=PATH)
 @config_option
 @progress_option
-def train_teacher(data_dir: Path, out: Path, config: Path | None, progress: Path | None) -> None:
+@pipes_option
+def train_teacher(
+    data_dir: Path, out: Path, config: Path | None, progress: Path | None, allow_pipes: bool
+) -> None:
     """Train a teacher on the speakers of DATA_DIR (with features) into OUT."""
     from imlkd.config import load_config
     from imlkd.done import DoneMarker
@@ -37,7 +40,7 @@ def train_teacher(data_dir: Path, out: Path, config: Path | None, progress: Path
 
     settings = load_config(TeacherConfig, config)
     inputs = DoneMarker(out / ".done").begun_inputs(without=[str(config)])
-    train(data_dir, settings, out, inputs, progress, curve_beside(config, "teacher"))
+    train(data_dir, settings, out, inputs, progress, curve_beside(config, "teacher"), allow_pipes)
 
 
 @model.command("import-teacher")
@@ -147,14 +150,15 @@ def join_targets(out: Path, cuts: Path, nj: int) -> None:
 @set_option
 @click.option("--method-config", type=PATH, help="YAML file of the method; without it the defaults.")
 @progress_option
+@pipes_option
 @click.option("--gate", help="soft, tf, top, add, del, path, perm, energy, id (default: gate.kind of --config).")
 @click.option("--teacher", type=PATH, help="Model folder that TARGETS must come from (default: the one they lie in).")
 @click.option("--init", type=PATH, help="Folder of a finished student whose weights are the first ones.")
 @click.option("--lm-epochs", type=click.IntRange(0), default=0, help="Fine-tune --init with a large margin, 0: train.")
 def distil(
     method: str, data_dir: Path, targets: Path, out: Path, config: Path | None, overrides: tuple[str, ...],
-    method_config: Path | None, progress: Path | None, gate: str | None, teacher: Path | None, init: Path | None,
-    lm_epochs: int,
+    method_config: Path | None, progress: Path | None, allow_pipes: bool, gate: str | None, teacher: Path | None,
+    init: Path | None, lm_epochs: int,
 ) -> None:
     """Distil a student by METHOD (none, kd, imlkd) from TARGETS of stage 3 into OUT."""
     from dataclasses import replace
@@ -176,7 +180,7 @@ def distil(
     inputs = DoneMarker(out / ".done").begun_inputs(without=compared_by_key)
     altered = overrides or gate is not None  # then another curve is to be expected, and nobody knows which
     expected = None if altered else curve_beside(config, f"{method}_lm" if lm_epochs else method)
-    train_student(data_dir, targets, settings, built, out, inputs, progress, teacher, init, expected)
+    train_student(data_dir, targets, settings, built, out, inputs, progress, teacher, init, expected, allow_pipes)
 
 
 @model.command()

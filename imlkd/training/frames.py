@@ -220,8 +220,9 @@ def shar_frames(folder: Path) -> ArrayFrames:
 
 
 def frame_store(
-    config: FramesConfig, data_dir: Path, fbank: FbankConfig, augment: AugmentConfig | None = None
-) -> FrameStore:
+    config: FramesConfig, data_dir: Path, fbank: FbankConfig, augment: AugmentConfig | None = None,
+    allow_pipes: bool = False,
+) -> FrameStore:  # fmt: skip
     """The store that a configuration asks for; augmentation needs the audio.
 
     :raises UserError: when augmentation is on and the source is not audio, or a path lacks.
@@ -230,7 +231,7 @@ def frame_store(
         raise UserError(f"augment: changes what is heard, so frames.source has to be audio, not {config.source}")
     if config.source == "audio":
         augmenter = Augmenter(augment, fbank.sample_rate) if augment is not None and augment.is_on else None
-        return AudioFrames(PartReader(data_dir, fbank.sample_rate), fbank, augmenter)
+        return AudioFrames(PartReader(data_dir, fbank.sample_rate, allow_pipes), fbank, augmenter)
     if config.source in ("lhotse", "shar"):
         if not config.path:
             raise UserError(f"frames.source: {config.source}: needs frames.path: set it")

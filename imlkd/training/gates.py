@@ -58,12 +58,13 @@ class IntegratedInputs:
     :param teacher: its model folder.
     :param frontend: the student's.
     :param device: where a teacher beside the student computes; batches are made on the CPU.
+    :param allow_pipes: whether commands of wav.scp may run, for a teacher that hears the audio.
     :raises UserError: for a map of another teacher or duration, or where teacher and student do not fit the gate.
     """
 
     def __init__(
         self, config: GateConfig, targets_dir: Path, segments: list[Segment], teacher: Path, data_dir: Path,
-        frontend: FrontEnd, device: torch.device = CPU,
+        frontend: FrontEnd, device: torch.device = CPU, allow_pipes: bool = False,
     ) -> None:  # fmt: skip
         config.check()
         self.config, self.segments = config, segments
@@ -80,7 +81,8 @@ class IntegratedInputs:
             if not (teacher / WEIGHTS).is_file():
                 raise UserError(f"{teacher}: holds no teacher, which this gate runs beside the student: give --teacher")
             settings = replace(settings, sign="relu") if config.kind in NEED_MAP else settings
-            self.teacher = OnlineTeacher(explainer_of(teacher, data_dir, settings, device=device), config.nodes)
+            explainer = explainer_of(teacher, data_dir, settings, allow_pipes, device)
+            self.teacher = OnlineTeacher(explainer, config.nodes)
             theirs = self.teacher.explainer.model.frontend
             if config.kind in NEED_MAP and self.teacher.explainer.model.is_opaque:
                 raise UserError(f"gate.kind {config.kind}: needs a map over bins, and {teacher} gives no gradient")

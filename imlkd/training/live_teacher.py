@@ -31,12 +31,14 @@ class LiveTeacher:
     :param fbank: the student's front-end.
     :param data_dir: where the audio is.
     :param device: where it computes.
+    :param allow_pipes: whether commands of wav.scp may run.
     :raises UserError: when there is no teacher, or it has no stages.
     """
 
     def __init__(
-        self, folder: Path, fbank: FbankConfig, data_dir: Path, device: torch.device | None = None
-    ) -> None:
+        self, folder: Path, fbank: FbankConfig, data_dir: Path, device: torch.device | None = None,
+        allow_pipes: bool = False,
+    ) -> None:  # fmt: skip
         if not (folder / DESCRIPTION).is_file():
             raise UserError(f"{folder}: holds no teacher, whose stages the method needs: keep targets in its folder")
         model = load_model(folder)
@@ -47,7 +49,7 @@ class LiveTeacher:
             )
         self.model = model.to(device or "cpu").eval().requires_grad_(False)
         shares = isinstance(model, FbankModel) and model.fbank == fbank
-        self.speech = None if shares else SpeechReader(data_dir, model.frontend.sample_rate)
+        self.speech = None if shares else SpeechReader(data_dir, model.frontend.sample_rate, allow_pipes)
 
     @torch.no_grad()
     def answer(self, features: Tensor) -> SpeakerOutput:

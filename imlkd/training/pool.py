@@ -38,15 +38,16 @@ def grid_of(data_dir: Path, config: SegmentsConfig) -> SegmentTable:
 
 def load_pool(
     data_dir: Path, segments: Sequence[Segment], classes: list[str], frames: FramesConfig | None = None,
-    augment: AugmentConfig | None = None, targets: Path | None = None,
+    augment: AugmentConfig | None = None, targets: Path | None = None, allow_pipes: bool = False,
 ) -> SegmentPool:  # fmt: skip
     """The features of all utterances that segments come from: read now, or where ``frames`` says so, when needed.
 
     :param classes: names, in order; ``targets`` says whose they are (``utterance_classes``).
+    :param allow_pipes: whether commands of wav.scp may run, where features are computed from the audio.
     :raises UserError: for utterances without features, or shorter ones than their segments.
     """
     if (frames is not None and frames.source != "memory") or (augment is not None and augment.is_on):
-        return _lazy_pool(data_dir, segments, classes, frames or FramesConfig(), augment, targets)
+        return _lazy_pool(data_dir, segments, classes, frames or FramesConfig(), augment, targets, allow_pipes)
     class_of = utterance_classes(data_dir, targets)
     rxfilenames = read_table(data_dir / "feats.scp", fields=2)
     order = {speaker: i for i, speaker in enumerate(classes)}
@@ -85,13 +86,13 @@ def _labels(
 
 def _lazy_pool(
     data_dir: Path, segments: Sequence[Segment], classes: list[str], frames: FramesConfig,
-    augment: AugmentConfig | None, targets: Path | None,
+    augment: AugmentConfig | None, targets: Path | None, allow_pipes: bool,
 ) -> SegmentPool:  # fmt: skip
     """Nothing of an utterance is held in memory but numbers."""
     if not segments:
         return SegmentPool(torch.empty(0, 0), {}, {}, segments)  # which refuses it
     fbank = load_config(FeaturesConfig, data_dir / "features.yaml").fbank
-    store = frame_store(frames, data_dir, fbank, augment)
+    store = frame_store(frames, data_dir, fbank, augment, allow_pipes)
     table = segments if isinstance(segments, SegmentTable) else _as_table(segments)
     lengths, labels = _lengths_and_labels(data_dir, table.names, classes, targets)
     longer = np.flatnonzero(table.start + table.frames > lengths[table.utterance])

@@ -165,6 +165,7 @@ def train_student(
     teacher: Path | None = None,
     init: Path | None = None,
     expected: Curve | None = None,
+    allow_pipes: bool = False,
 ) -> None:
     """Distil a student and leave it in ``folder``, with its configuration and minutes.
 
@@ -172,6 +173,7 @@ def train_student(
     :param teacher: whose answers the targets have to be; None: the model whose folder they lie in, if any.
     :param init: folder of a finished student of the same network whose weights are the first ones.
     :param expected: the curve that it is held against.
+    :param allow_pipes: whether commands of wav.scp may run, where frames or a teacher beside the student need audio.
     """
     join_group()
     if not config.label_weight and isinstance(method, NoTeacher):
@@ -183,11 +185,11 @@ def train_student(
     classes = classes_of(data_dir, targets_dir)
     segments = training_segments(targets_dir)
     fbank = load_config(FeaturesConfig, data_dir / "features.yaml").fbank
-    pool = load_pool(data_dir, segments, classes, config.frames, config.augment, targets_dir)
+    pool = load_pool(data_dir, segments, classes, config.frames, config.augment, targets_dir, allow_pipes)
     # A forked worker can't use a GPU, so a teacher that runs in workers stays on the CPU.
     beside = torch.device("cpu") if config.training.loader.workers else training_device()
     with torch.random.fork_rng(devices=[]):  # a teacher that is built draws numbers, and must not move the student's
-        inputs = _inputs(config.gate, method, targets_dir, segments, teacher, data_dir, fbank, beside)
+        inputs = _inputs(config.gate, method, targets_dir, segments, teacher, data_dir, fbank, beside, allow_pipes)
     targets = TeacherTargets(targets_dir, segments, method, config.training.scale, inputs, config.gate)
     _check_classes(targets, classes, targets_dir)
     model = build_model(config.network, fbank, classes, pool.frames.mean(0), config.training.softmax.sub_centres)
@@ -197,7 +199,7 @@ def train_student(
     warn_of_size(model, targets_dir)
     follow_teacher(model, config.start, config.head, targets_dir)
     if method.needs.teacher_stages:
-        targets.teacher = LiveTeacher(targets_dir.parent, fbank, data_dir, beside)
+        targets.teacher = LiveTeacher(targets_dir.parent, fbank, data_dir, beside, allow_pipes)
     settings = settings_of(config) | _settings_of_method(method)
     if config.views == 2:
         method = TwoViews(method)
@@ -232,7 +234,7 @@ def _with_teacher(made_from: Mapping[str, str], targets_dir: Path) -> dict[str, 
 
 def _inputs(
     gate: GateConfig, method: Method, targets_dir: Path, segments: list[Segment], teacher: Path | None, data_dir: Path,
-    fbank: FbankConfig, device: torch.device,
+    fbank: FbankConfig, device: torch.device, allow_pipes: bool,
 ) -> IntegratedInputs | None:  # fmt: skip
     """What makes the integrated inputs, if the cache does not; targets of another teacher are refused."""
     check_relevance_name(gate.relevance)
@@ -248,7 +250,7 @@ def _inputs(
     if not needs.relevance or is_cached(gate, targets_dir):
         return None
     teacher = known or targets_dir.parent
-    return IntegratedInputs(gate, targets_dir, segments, teacher, data_dir, LogMel(fbank), device)
+    return IntegratedInputs(gate, targets_dir, segments, teacher, data_dir, LogMel(fbank), device, allow_pipes)
 
 
 def _check_classes(targets: TeacherTargets, classes: list[str], targets_dir: Path) -> None:

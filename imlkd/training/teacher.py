@@ -48,12 +48,13 @@ class TeacherConfig:
 
 def train_teacher(
     data_dir: Path, config: TeacherConfig, folder: Path, made_from: Mapping[str, str], progress: Path | None = None,
-    expected: Curve | None = None,
+    expected: Curve | None = None, allow_pipes: bool = False,
 ) -> None:  # fmt: skip
     """Train on every speaker of ``data_dir`` and leave the model, its configuration and its minutes in ``folder``.
 
     :param made_from: digests of what the training depends on beside its configuration, by name.
     :param expected: the curve that it is held against.
+    :param allow_pipes: whether commands of wav.scp may run, where frames come from the audio.
     """
     join_group()
     prepare_torch(config.training.threads, config.training.seed)
@@ -61,7 +62,8 @@ def train_teacher(
     save_config(config, folder / "config.yaml")
     classes = speakers_of(data_dir)
     fbank = load_config(FeaturesConfig, data_dir / "features.yaml").fbank
-    pool = load_pool(data_dir, grid_of(data_dir, config.segments), classes, config.frames, config.augment)
+    segments = grid_of(data_dir, config.segments)
+    pool = load_pool(data_dir, segments, classes, config.frames, config.augment, allow_pipes=allow_pipes)
     model = build_model(config.network, fbank, classes, pool.frames.mean(0), config.training.softmax.sub_centres)
     objective = Objective(build_method("none", None), config.training.margin, config.training.scale)
 
