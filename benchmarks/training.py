@@ -176,7 +176,11 @@ def same_network() -> dict[str, Any]:
 
 
 def checkpoints(repeats: int) -> dict[str, Any]:
-    """How long a training stands still for one checkpoint: two sizes, the median and the longest."""
+    """How long a training stands still for one checkpoint, and when that is on the disk: two sizes, median and longest.
+
+    The training goes on meanwhile; how long its longest step beside a write takes, over its median without, shows
+    whether it really does.
+    """
     from imlkd.models.ecapa import EcapaConfig
 
     found: dict[str, Any] = {}
@@ -184,17 +188,36 @@ def checkpoints(repeats: int) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as work:
             trainer = make_trainer(Path(work), EcapaConfig(channels=channels), classes, epochs=1, batch=4)
             trainer.run()  # the optimiser has its moments
-            taken = []
+            quiet = statistics.median(_step(trainer) for _ in range(repeats))
+            taken, written, steps = [], [], list[float]()
             for _ in range(repeats):
                 started = time.perf_counter()
-                trainer._save(False)
+                trainer._save()
                 taken.append(time.perf_counter() - started)
+                while trainer.writer.is_busy:
+                    steps.append(_step(trainer))
+                trainer.writer.wait()
+                written.append(time.perf_counter() - started)
             (path, *_) = trainer.store.paths()
             found[f"checkpoint_mb_{key}"] = path.stat().st_size / 1e6
             found[f"checkpoint_pause_seconds_{key}"] = statistics.median(taken)
             found[f"checkpoint_pause_longest_{key}"] = max(taken)
-    found["checkpoint_pause_seconds"] = found["checkpoint_pause_seconds_ecapa128"]  # the student of the loops
+            found[f"checkpoint_written_seconds_{key}"] = statistics.median(written)
+            found[f"checkpoint_step_seconds_{key}"] = quiet
+            found[f"checkpoint_step_longest_beside_{key}"] = max(steps, default=quiet)
+    found["checkpoint_pause_seconds"] = found["checkpoint_pause_seconds_ecapa512"]  # the largest
     return found
+
+
+def _step(trainer: Any) -> float:
+    """Seconds of one more step on the first batch."""
+    from imlkd.training.position import Plan, Position
+
+    work = next(iter(Plan(trainer.pool, trainer.config, Position(), trainer.processes)))
+    batch = trainer.make_batch(work.chosen)
+    started = time.perf_counter()
+    trainer.stepper.step(work, batch)
+    return time.perf_counter() - started
 
 
 def memory_child() -> None:
@@ -263,7 +286,8 @@ def resume_child(data: str, folder: str) -> None:
         here = self.course.position
         if not again:
             self.course.position = replace(here, step=work.of // 2, steps=work.of // 2)
-            self._save(False)
+            self._save()
+            self.writer.wait()
         print("STEP", time.time(), here.step, flush=True)
         os._exit(0)
 

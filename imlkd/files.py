@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -101,8 +101,11 @@ def process_lives(number: int) -> bool:
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; rename it on success, remove it on any error."""
+def atomic_path(path: Path | str, named: Callable[[], Path] | None = None) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; rename it on success, remove it on any error.
+
+    :param named: asked at the end for a name beside ``path``, where that depends on what has been written.
+    """
     path = Path(path)
     make_dir(path.parent)
     temporary = temporary_name(path)
@@ -110,7 +113,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         with os_errors(path):
             yield temporary
             _sync(temporary)
-            os.replace(temporary, path)
+            os.replace(temporary, path if named is None else named())
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

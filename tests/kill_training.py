@@ -3,7 +3,7 @@ those of an uninterrupted one, bit for bit: with one process, and with two (gloo
 
 A kill comes in the middle of a drawn step, every third one when a checkpoint is half written. The training is tiny and
 has all that can go wrong: a projection of the method, random numbers in batches and in the method, a moving average,
-best weights, checkpoints inside epochs.
+best weights, checkpoints inside epochs, on a disk so slow that the training is steps ahead when one lies there.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ from imlkd.training.trainer import Trainer, prepare_torch
 SPEAKERS, DIM, FRAMES = 6, 8, 60
 IN_A_WRITE = 3  # every third kill
 MILLISECONDS = 4.0  # that a kill comes after its step, at most
+SLOW = 0.01  # seconds that the disk takes beside its own: some steps
 COUNTER = mmap.mmap(-1, 8)  # steps done, written by the training, read by who kills it
 
 
@@ -126,6 +127,17 @@ def counted(do: Callable[..., None], trainer: Trainer) -> Callable[..., None]:
     return step
 
 
+def slow(sync: Callable[[Path], None]) -> Callable[[Path], None]:
+    """The end of a write on a slow disk; the training goes on meanwhile."""
+
+    def wait(path: Path) -> None:
+        if path.parent.name == "checkpoints":
+            time.sleep(SLOW)
+        sync(path)
+
+    return wait
+
+
 def deadly(sync: Callable[[Path], None], target: int) -> Callable[[Path], None]:
     """The end of a write which, from step ``target`` on, cuts the file in half and kills the process."""
 
@@ -152,6 +164,7 @@ def child(folder: Path, setting: Setting, rank: int, in_a_write: int | None) -> 
         trainer = make_trainer(folder, setting)
         if rank == 0:
             trainer._do = counted(trainer._do, trainer)  # type: ignore[method-assign]
+        imlkd.files._sync = slow(imlkd.files._sync)
         if in_a_write is not None:
             imlkd.files._sync = deadly(imlkd.files._sync, in_a_write)
         trainer.run()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import reprlib
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, make_dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import torch
 import yaml
@@ -143,12 +142,42 @@ def load_weights(model: nn.Module, path: Path) -> None:
 def save_tensors(state: Any, path: Path) -> None:
     """``torch.save`` written whole or not at all; the same state gives the same bytes.
 
-    By way of memory: torch names its records after the file, and hides what the disk says in a RuntimeError.
+    By way of a stream: torch names its records after a file.
     """
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
     with atomic_open(path, "wb") as stream:
-        stream.write(buffer.getbuffer())
+        save_into(state, stream)
+
+
+def save_into(state: Any, stream: IO[bytes], seen: Callable[[Any], object] = len) -> None:
+    """``torch.save`` piece by piece, so that memory never holds all of the bytes.
+
+    :param seen: is shown every piece, as the digest of a checkpoint is.
+    :raises OSError: what the stream said; torch would hide it in a RuntimeError.
+    """
+    pieces = _Pieces(stream, seen)
+    torch.save(state, cast("IO[bytes]", pieces))  # torch asks for these two methods only
+    if pieces.error is not None:
+        raise pieces.error
+
+
+class _Pieces:
+    """Passes pieces on to a stream up to the first error, which it keeps."""
+
+    def __init__(self, stream: IO[bytes], seen: Callable[[Any], object]) -> None:
+        self.stream, self.seen = stream, seen
+        self.error: OSError | None = None
+
+    def flush(self) -> None:
+        """Whoever opened the stream does."""
+
+    def write(self, piece: Any) -> int:
+        try:
+            if self.error is None:
+                self.stream.write(piece)
+                self.seen(piece)
+        except OSError as error:
+            self.error = error
+        return memoryview(piece).nbytes
 
 
 def load_tensors(path: Path) -> Any:

@@ -10,20 +10,22 @@ import collections
 import hashlib
 import io
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from imlkd.errors import UserError
-from imlkd.files import atomic_open, make_dir, os_errors
-from imlkd.models.store import load_tensors, save_tensors
+from imlkd.files import atomic_path, make_dir, os_errors
+from imlkd.models.store import load_tensors, save_into, save_tensors
 
 FOLDER = "checkpoints"
 NAME = re.compile(r"(\d{9})\.([0-9a-f]{16})\.pt")
 WEIGHTS = re.compile(r"epoch-(\d{6})\.pt")
 
 State = dict[str, Any]
+Ranked = Sequence[tuple[float, int]]
 
 
 class CheckpointStore:
@@ -41,12 +43,14 @@ class CheckpointStore:
 
         Checkpoints of more steps are of another training, or lie ahead of one that was damaged: they go as well.
         """
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
-        digest = hashlib.sha256(buffer.getbuffer()).hexdigest()[:16]
-        path = make_dir(self.folder) / f"{steps:09d}.{digest}.pt"
-        with atomic_open(path, "wb") as stream:
-            stream.write(buffer.getbuffer())
+        digest, unnamed = hashlib.sha256(), make_dir(self.folder) / f"{steps:09d}.pt"
+
+        def named() -> Path:
+            return unnamed.with_name(f"{steps:09d}.{digest.hexdigest()[:16]}.pt")
+
+        with atomic_path(unnamed, named) as temporary, open(temporary, "wb") as stream:
+            save_into(state, stream, digest.update)
+        path = named()
         others = [other for other in self.paths() if other != path]
         ahead = [other for other in others if _steps(other) >= steps]
         before = [other for other in others if other not in ahead]
@@ -84,6 +88,8 @@ class BestWeights:
     :param count: how many are kept.
     :param states: how many checkpoints there are that may name weights.
     :param kept: (value, epoch), the lowest value first.
+
+    What is written may lag behind ``kept``: it is that of a checkpoint, which a thread puts on the disk.
     """
 
     def __init__(self, folder: Path, count: int, states: int) -> None:
@@ -95,14 +101,15 @@ class BestWeights:
         """Take the epoch among the best if its value is low enough; of equal ones the earlier stays."""
         self.kept = sorted([*((v, e) for v, e in self.kept if e != epoch), (value, epoch)])[: self.count]
 
-    def write(self, epoch: int, weights: State, resumed: bool = False) -> None:
+    def write(self, epoch: int, weights: State, kept: Ranked, resumed: bool = False) -> None:
         """Keep the weights if the epoch is among the best, and remove those that no checkpoint names any more.
 
         After the checkpoint that names them: it holds the same weights, so that a kill in between loses nothing.
 
+        :param kept: the best epochs, as that checkpoint has them.
         :param resumed: from such a checkpoint; they are written only if they are not there.
         """
-        names, path = [path.name for path in self.paths()], self.folder / f"epoch-{epoch:06d}.pt"
+        names, path = [path.name for path in self.paths(kept)], self.folder / f"epoch-{epoch:06d}.pt"
         if path.name in names and not (resumed and path.is_file()):
             save_tensors(weights, path)
         self._named.append(set(names))
@@ -113,13 +120,13 @@ class BestWeights:
                 with os_errors(path):
                     path.unlink(missing_ok=True)
 
-    def paths(self) -> list[Path]:
+    def paths(self, kept: Ranked) -> list[Path]:
         """Best first."""
-        return [self.folder / f"epoch-{epoch:06d}.pt" for _, epoch in self.kept]
+        return [self.folder / f"epoch-{epoch:06d}.pt" for _, epoch in kept]
 
     def mean(self) -> State:
         """Tensor by tensor; whole numbers are the best epoch's."""
-        states = [load_tensors(path) for path in self.paths() if path.is_file()]
+        states = [load_tensors(path) for path in self.paths(self.kept) if path.is_file()]
         if not states:
             raise UserError("final: best, and no epoch's weights are kept: set training.checkpoints.best=1 or more")
         return {name: _mean([state[name] for state in states]) for name in states[0]}

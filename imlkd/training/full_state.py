@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,6 +43,8 @@ def gather_state(
 ) -> dict[str, Any]:
     """All of it as tensors and plain values; every process calls this, the leading one writes.
 
+    Most of it is not a copy: the next step changes it.
+
     :param tools: what else has a ``state_dict``: the optimiser, the scaler.
     """
     course_state = vars(course) | {"position": list(vars(course.position).values())}
@@ -55,6 +58,19 @@ def gather_state(
         "tools": {name: tool.state_dict() for name, tool in tools.items()},
         "own": processes.gathered(own),
     }
+
+
+def copied(value: Any) -> Any:
+    """A state, or a part of it, that nothing changes any more: tensors (on the CPU), lists and dicts of its own."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        own = copy.copy(value)  # of its own kind, with the versions that modules note in it
+        own.update((key, copied(item)) for key, item in value.items())
+        return own
+    if isinstance(value, list | tuple):
+        return type(value)(map(copied, value))
+    return value
 
 
 def course_of(state: Mapping[str, Any], processes: Processes) -> Course:

@@ -20,6 +20,7 @@ from imlkd.models.speaker_model import SpeakerModel
 from imlkd.progress import Progress
 from imlkd.training.averages import Averages
 from imlkd.training.checkpoint import BestWeights, CheckpointStore
+from imlkd.training.checkpoint_writer import CheckpointWriter
 from imlkd.training.config import TrainingConfig
 from imlkd.training.curve import Curve
 from imlkd.training.development import Development
@@ -70,6 +71,7 @@ class Trainer:
         self.modules: dict[str, nn.Module] = {"model": model, "objective": objective, **self.averages.modules()}
         self.store = CheckpointStore(folder, config.checkpoints.last)
         self.best = BestWeights(folder, config.checkpoints.best, config.checkpoints.last)
+        self.writer = CheckpointWriter(self.store, self.best)
         if config.longest:
             pool.keep_longest()
         if config.duration:
@@ -107,6 +109,7 @@ class Trainer:
     def _train(self) -> None:
         with Preemption() as preemption, contextlib.ExitStack() as stack:
             log = progress = None
+            stack.enter_context(self.writer)
             if self.processes.leads:
                 log = TrainingLog(self.folder, self.course.position.epoch, self.expected)
                 progress = stack.enter_context(Progress(self.folder.name, self.config.epochs, self.progress))
@@ -146,7 +149,7 @@ class Trainer:
         self.objective.diagnosis = self.course.diagnosis
         here = self.course.position
         if here.step == 0 and self.processes.leads:
-            self.best.write(here.epoch, self.model.state_dict(), resumed=True)
+            self.best.write(here.epoch, self.model.state_dict(), self.best.kept, resumed=True)
         place = f"step {here.step} of epoch {here.epoch + 1}" if here.step else f"epoch {here.epoch}"
         if state["processes"] != self.processes.count and here.step:
             self.course.position, self.course.sums = Position(here.epoch + 1, 0, here.steps), {}
@@ -211,29 +214,28 @@ class Trainer:
 
     def _save_if_due(self, work: Work, preemption: Preemption) -> None:
         """A checkpoint at the end of an epoch, when one is due inside, or when asked to leave."""
+        self.writer.look()
         kept, steps = self.config.checkpoints, self.course.position.steps
         timed = kept.minutes > 0 and time.monotonic() - self._saved >= 60 * kept.minutes
         counted = kept.steps > 0 and steps % kept.steps == 0
         asked, timed = self.processes.any([bool(preemption.asked), timed])
         if work.ends_epoch or timed or counted or asked:
-            self._save(work.ends_epoch)
+            self._save()
             if asked:
+                self.writer.wait()
+                self.processes.told(None)  # a launcher ends them all when one leaves
                 by = preemption.asked or "a signal to another process"
                 raise Preempted(f"{by}: saved after step {steps}: the same command goes on there")
 
-    def _save(self, ends_epoch: bool) -> None:
+    def _save(self) -> None:
+        """Copy the full state; it is written behind the training's back."""
         self._count_seconds()
         self.course.best, self.course.diagnosis = self.best.kept, self.objective.diagnosis
         state = gather_state(self.identity, self.course, self.modules, self._tools(), self.processes)
         self._saved = time.monotonic()
-        if not self.processes.leads:
-            return
-        path = self.store.save(state, self.course.position.steps)
-        if self._takes_the_place_of_others:
-            self.store.remove_others(path)
+        if self.processes.leads:
+            self.writer.save(state, alone=self._takes_the_place_of_others)
             self._takes_the_place_of_others = False
-        if ends_epoch:
-            self.best.write(self.course.position.epoch, self.model.state_dict())
 
     def _tools(self) -> dict[str, Any]:
         return {"optimizer": self.optimizer, "scaler": self.stepper.scaler}

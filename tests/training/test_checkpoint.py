@@ -60,10 +60,11 @@ def test_the_best_weights(tmp_path_factory: pytest.TempPathFactory, values: list
     best = BestWeights(folder, count, 1)
     for epoch, value in enumerate(values, 1):
         best.rank(value, epoch)
-        best.write(epoch, {"w": torch.tensor([float(epoch)]), "n": torch.tensor(epoch)})
+        best.write(epoch, {"w": torch.tensor([float(epoch)]), "n": torch.tensor(epoch)}, best.kept)
     expected = [epoch for _, epoch in sorted((value, epoch) for epoch, value in enumerate(values, 1))[:count]]
     assert [epoch for _, epoch in best.kept] == expected
-    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == sorted(p.name for p in best.paths())
+    there = {path.name for path in (folder / "checkpoints").iterdir()}
+    assert there == {path.name for path in best.paths(best.kept)}
     mean = best.mean()
     assert mean["w"].item() == pytest.approx(sum(expected) / len(expected)) and mean["n"].item() == expected[0]
 
@@ -72,7 +73,7 @@ def test_weights_that_an_older_checkpoint_names_stay(tmp_path: Path) -> None:
     best = BestWeights(tmp_path, 1, 2)
     for epoch, value in ((1, 3.0), (2, 2.0), (3, 1.0)):
         best.rank(value, epoch)
-        best.write(epoch, {"w": torch.tensor([float(epoch)])})
+        best.write(epoch, {"w": torch.tensor([float(epoch)])}, best.kept)
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["epoch-000002.pt", "epoch-000003.pt"]
 
 
