@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -14,6 +14,7 @@ from imlkd.distillation.batch import DistillationBatch
 from imlkd.errors import UserError
 from imlkd.training.config import LoaderConfig
 from imlkd.training.position import Plan, Work
+from imlkd.training.processes import A_MOMENT
 from imlkd.training.random_state import seed_of
 from imlkd.training.sampling import Indices, SegmentPool
 
@@ -48,14 +49,17 @@ class Loader:
         while True:
             started = time.perf_counter()
             try:
-                item = next(made)
+                item = _next(made)
             except StopIteration:
                 return
             except UserError as error:
-                said = str(error).strip().rpartition("UserError: ")[2]  # a worker puts its traceback in front
-                raise UserError(said) from None
-            except RuntimeError as error:
-                raise explained(error, self.config) from error
+                own = str(error).strip().rpartition("UserError: ")[2]  # a worker puts its traceback in front
+                raise UserError(own) from None
+            except (RuntimeError, ConnectionError, EOFError) as error:
+                said = explained(error, self.config)
+                if said is None:
+                    raise
+                raise said from error
             self.waited += time.perf_counter() - started
             yield item
 
@@ -74,6 +78,14 @@ class Loader:
         )
 
 
+def _next(made: Iterator[Made]) -> Made:
+    try:
+        return next(made)
+    except (ConnectionError, EOFError):  # a worker is gone in the middle of handing over
+        time.sleep(A_MOMENT)  # the signal that says which comes a little later
+        raise
+
+
 def _be_quiet(worker: int) -> None:
     """Signals are the training's business, which ends its workers itself; one thread each, and none that spins."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -81,9 +93,16 @@ def _be_quiet(worker: int) -> None:
     torch.set_num_threads(1)
 
 
-def explained(error: RuntimeError, config: LoaderConfig) -> Exception:
-    """A UserError for a worker that is stuck or gone, else the error itself."""
+def explained(error: Exception, config: LoaderConfig) -> UserError | None:
+    """What to say of a worker that is stuck or gone; nothing of other errors.
+
+    torch raises the latter by a signal, wherever the training is then.
+    """
     text = str(error)
+    if not config.workers or text.startswith("Caught "):  # an error of the batch it was making
+        return None
+    if isinstance(error, ConnectionError | EOFError):
+        return _gone("was ended")
     if "timed out" in text:
         return UserError(
             f"a loader worker has made no batch for {config.timeout:g} s: see whether the disk answers, raise"
@@ -91,9 +110,12 @@ def explained(error: RuntimeError, config: LoaderConfig) -> Exception:
         )
     gone = re.search(r"worker \(pid\(?s?\)? ([\d, ]+)\) (?:exited|is killed by signal: (\w+))", text)
     if gone:
-        how = f" by {gone[2]}" if gone[2] else ""
-        return UserError(
-            f"loader worker {gone[1]} was ended{how} (memory, or by hand): lower training.loader.workers; the same"
-            " command goes on from the checkpoint"
-        )
-    return error
+        return _gone(f"{gone[1]} was ended{f' by {gone[2]}' if gone[2] else ''}")
+    return None
+
+
+def _gone(what: str) -> UserError:
+    return UserError(
+        f"loader worker {what} (memory, or by hand): lower training.loader.workers; the same command goes on from the"
+        " checkpoint"
+    )

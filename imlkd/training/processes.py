@@ -15,7 +15,7 @@ from imlkd.training.sampling import Indices
 
 GONE = ("closed by peer", "reset by peer", "Broken pipe", "Timed out waiting", "timed out")
 """What gloo and the store say when another process is no longer there."""
-A_MOMENT = 2.0  # seconds in which the process that has failed says so itself
+A_MOMENT = 2.0  # seconds in which the process that has failed says so itself, or the kernel does
 
 
 def join_group() -> None:

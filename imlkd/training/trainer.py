@@ -27,7 +27,7 @@ from imlkd.training.development import Development
 from imlkd.training.device import make_deterministic, training_device
 from imlkd.training.full_state import Course, course_of, gather_state, put_back
 from imlkd.training.identity import Identity
-from imlkd.training.loader import Loader, MakeBatch
+from imlkd.training.loader import Loader, MakeBatch, explained
 from imlkd.training.log import TrainingLog
 from imlkd.training.pace import Pace
 from imlkd.training.position import Plan, Position, Work
@@ -101,7 +101,10 @@ class Trainer:
         except RuntimeError as error:
             if self.processes.count > 1 and has_lost_a_process(error):
                 raise Preempted("a process of this training is gone: the same command goes on") from error
-            raise
+            said = explained(error, self.config.loader)
+            if said is None:
+                raise
+            raise said from error
         self.averages.put_into(self.model, self.best)
         self.model.to("cpu")
         return self.course.seconds

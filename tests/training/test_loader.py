@@ -10,8 +10,9 @@ import torch
 
 from imlkd.distillation.batch import DistillationBatch
 from imlkd.errors import UserError
+from imlkd.training import loader as loader_module
 from imlkd.training.config import LoaderConfig, TrainingConfig
-from imlkd.training.loader import Loader
+from imlkd.training.loader import Loader, explained
 from imlkd.training.position import Plan, Position
 from imlkd.training.processes import Processes
 from imlkd.training.sampling import Indices, SegmentPool
@@ -72,3 +73,26 @@ def test_an_error_in_a_worker_is_one_line(pool: Make) -> None:
         with pytest.raises(UserError) as caught:
             next(iter(loader(pool(), Position(), LoaderConfig(workers=workers), fail)))
         assert str(caught.value) == "feats.scp: lacks u1: run stage 1 again"
+
+
+def test_what_is_said_of_a_worker_and_of_nothing_else() -> None:
+    """What a killed worker was handing over is gone with it; an error of making a batch is none of the worker."""
+    some, none = LoaderConfig(workers=2), LoaderConfig(workers=0)
+    for error in (ConnectionResetError(104, "Connection reset by peer"), ConnectionRefusedError(), EOFError()):
+        said = explained(error, some)
+        assert isinstance(said, UserError) and "loader worker was ended (memory, or by hand): lower" in str(said)
+        assert explained(error, none) is None
+    for other in (RuntimeError("shape mismatch"), EOFError("Caught EOFError in DataLoader worker process 0.\nTrace")):
+        assert explained(other, some) is None
+
+
+def test_a_batch_that_is_gone_with_its_worker(pool: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loader_module, "A_MOMENT", 0.0)
+
+    def lost(self: Loader) -> object:
+        raise ConnectionResetError(104, "Connection reset by peer")
+        yield
+
+    monkeypatch.setattr(Loader, "_loaded", lost)
+    with pytest.raises(UserError, match="loader worker was ended"):
+        next(iter(loader(pool(), Position(), LoaderConfig(workers=1))))

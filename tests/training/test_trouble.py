@@ -3,6 +3,10 @@
 import dataclasses
 import json
 import math
+import multiprocessing
+import os
+import signal
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -13,8 +17,9 @@ import torch
 from imlkd.distillation.batch import DistillationBatch
 from imlkd.errors import UserError
 from imlkd.training.checkpoint import CheckpointStore
+from imlkd.training.config import LoaderConfig
 from imlkd.training.loader import Loader
-from imlkd.training.position import Plan, Position
+from imlkd.training.position import Plan, Position, Work
 from imlkd.training.sampling import Indices
 from tests.training.loops import CONFIG, Interrupted, Make, Projected, log, trainer
 
@@ -115,3 +120,23 @@ def test_the_largest_batch_is_tried_first_and_leaves_no_trace(
     said = rf"batch of {len(largest.chosen)} .* frames \(first: {made.segments[largest.chosen[0]].id}\): lower"
     with pytest.raises(UserError, match=said):
         training.rehearse(plan, loader)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_that_is_killed_while_the_training_steps_is_one_line(
+    pool: Make, tmp_path: Path, workers: int
+) -> None:
+    """Not only while it waits for a batch: torch raises what has become of a worker wherever the training is."""
+    training = trainer(pool(), tmp_path, dataclasses.replace(CONFIG, loader=LoaderConfig(workers=workers)))
+    step = training.stepper.step
+
+    def killing(work: Work, batch: DistillationBatch) -> dict[str, float]:
+        for worker in multiprocessing.active_children():
+            assert worker.pid is not None
+            os.kill(worker.pid, signal.SIGKILL)
+        time.sleep(60)  # ended by the signal
+        return step(work, batch)
+
+    training.stepper.step = killing  # type: ignore[method-assign]
+    with pytest.raises(UserError, match=r"^loader worker \d+ was ended by Killed .*: lower training.loader.workers"):
+        training.run()
