@@ -40,7 +40,10 @@ class Trouble:
         self.skipped += 1
         first = " ".join(names[:5])
         if self.skipped > self.allowed:
-            raise UserError(f"{what} on a batch with {first}: lower learning_rate")
+            raise UserError(
+                f"{what} on a batch with {first}, all of it in {self.path}: lower training.learning_rate, or mend what"
+                " these have in common"
+            )
         count = f"{self.skipped} of {self.allowed}"
         print(f"warning: {what} on a batch with {first}: step left out ({count}), see {self.path}", flush=True)
 
