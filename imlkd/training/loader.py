@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 
@@ -90,7 +92,19 @@ def _be_quiet(worker: int) -> None:
     """Signals are the training's business, which ends its workers itself; one thread each, and none that spins."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=_leave_when_told, daemon=True).start()
     torch.set_num_threads(1)
+
+
+def _leave_when_told() -> None:
+    """End by the SIGTERM of the training itself, and by no other.
+
+    Launchers and clusters send it to all processes there are, and the training has a step to finish.
+    """
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)  # as torch's workers do
 
 
 def explained(error: Exception, config: LoaderConfig) -> UserError | None:

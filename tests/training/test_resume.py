@@ -1,8 +1,11 @@
 """A training that ended before its end: the same command goes on, to the bit where it can be."""
 
 import dataclasses
+import multiprocessing
 import os
 import signal
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from imlkd.distillation.methods.no_teacher import NoTeacher, NoTeacherConfig
 from imlkd.errors import Preempted
 from imlkd.training.checkpoint import CheckpointStore
 from imlkd.training.config import CheckpointsConfig, LoaderConfig
+from imlkd.training.position import Work
 from imlkd.training.sampling import Indices
 from imlkd.training.trainer import Trainer
 from tests.training.loops import CONFIG, Interrupted, Make, Projected, log, same, trainer
@@ -150,6 +154,27 @@ def test_asked_to_leave_it_saves_and_goes_on_there(pool: Make, tmp_path: Path, n
     resumed = trainer(made, tmp_path / "torn", config)
     resumed.run()
     assert same(resumed, whole) and log(tmp_path / "torn") == log(tmp_path / "whole")
+
+
+def test_asked_as_all_processes_are_its_workers_stay_until_it_has_saved(pool: Make, tmp_path: Path) -> None:
+    """Launchers and clusters send SIGTERM to workers as well."""
+    made, config = pool(), dataclasses.replace(CONFIG, crops=4, loader=LoaderConfig(workers=2, prefetch=1))
+    training, asked = trainer(made, tmp_path, config), list[int]()
+    do = training._do
+
+    def sent(work: Work, batch: DistillationBatch) -> None:
+        do(work, batch)
+        asked.append(1)
+        if len(asked) in (2, 4):
+            workers = [str(worker.pid) for worker in multiprocessing.active_children()]
+            everyone = [*workers, str(os.getpid())] if len(asked) == 4 else workers
+            subprocess.run(["kill", "-TERM", *everyone], check=True)
+            time.sleep(0.2)
+
+    training._do = sent  # type: ignore[method-assign]
+    with pytest.raises(Preempted, match="SIGTERM: saved after step 4"):
+        training.run()
+    assert not multiprocessing.active_children()
 
 
 @pytest.mark.parametrize("half", ['{"epoch": 3, "lo', '{"epoch": "x"}\n', "[]\n", "{}\n"])
