@@ -35,7 +35,10 @@ class Batches(Dataset[Made]):
         self.pool.at_epoch(work.position.epoch)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(self.seed, *place))
-            return work, self.make(work.chosen)
+            try:
+                return work, self.make(work.chosen)
+            except UserError as error:  # of whatever kind: torch makes it anew, from a message alone
+                raise UserError(str(error)) from None
 
 
 class Loader:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from imlkd.corpora.audio import AudioProblem
 from imlkd.distillation.batch import DistillationBatch
 from imlkd.errors import UserError
 from imlkd.training import loader as loader_module
@@ -70,14 +71,17 @@ def test_a_worker_that_was_killed_is_named(pool: Make) -> None:
         next(iter(made))
 
 
-def test_an_error_in_a_worker_is_one_line(pool: Make) -> None:
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("error", [
+    UserError("wav.scp: u1: cut off: copy it again"), AudioProblem("wav.scp: u1", "cut off", "copy it again"),
+])  # fmt: skip
+def test_an_error_in_a_worker_is_one_line(pool: Make, error: UserError, workers: int) -> None:
     def fail() -> None:
-        raise UserError("feats.scp: lacks u1: run stage 1 again")
+        raise error
 
-    for workers in (0, 1):
-        with pytest.raises(UserError) as caught:
-            next(iter(loader(pool(), Position(), LoaderConfig(workers=workers), fail)))
-        assert str(caught.value) == "feats.scp: lacks u1: run stage 1 again"
+    with pytest.raises(UserError) as caught:
+        next(iter(loader(pool(), Position(), LoaderConfig(workers=workers), fail)))
+    assert str(caught.value) == "wav.scp: u1: cut off: copy it again"
 
 
 def test_what_is_said_of_a_worker_and_of_nothing_else() -> None:
