@@ -58,3 +58,6 @@ def test_warnings() -> None:
     assert line == "the teacher's posterior of the true speaker is 0.999 on average: raise the temperature"
     (line,) = warnings({"teacher_posterior": 0.01})
     assert line.endswith("lower the temperature")
+    assert warnings({"spread": 0.01}) == []
+    (line,) = warnings({"spread": 2e-4})
+    assert line.startswith("the embedding is collapsed: all segments say nearly the same (spread 0.0002): lower")

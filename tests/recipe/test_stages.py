@@ -57,6 +57,21 @@ def test_first_and_last_stage(workspace: Workspace) -> None:
     assert re.findall(r"^\d\d:\d\d:\d\d stage (\d):", result.out, re.MULTILINE) == ["1", "2"]
 
 
+def test_fine_tuning_is_a_second_training_of_stage_4(workspace: Workspace) -> None:
+    """With a folder and a marker of its own; the student that it begins with stays as it is."""
+    student = workspace.root / "exp/minivox_none"
+    before = contents(student)
+    options = (*only(4), *NONE, "--lm-epochs", "1")
+    result = workspace.run(*options)
+    assert result.status == 0 and list(reasons(result.ran())) == ["stage 4 (none_lm)"], result.out + result.err
+    tuned = workspace.root / "exp/minivox_none_lm"
+    assert (tuned / ".done").is_file() and contents(student) == before
+    assert (tuned / "final.pt").read_bytes() != (student / "final.pt").read_bytes()
+    assert len((tuned / "log/train.jsonl").read_text().splitlines()) == 1
+    assert "margin: 0.5" in (tuned / "config.yaml").read_text()
+    assert reasons(workspace.run(*options).ran()) == {}
+
+
 def test_prose_reruns_nothing_and_code_what_imports_it(workspace: Workspace) -> None:
     for name in ("imlkd/features/extract.py", "imlkd/training/trainer.py", "imlkd/reporting/stage.py"):
         with open(workspace.root / name, "a", encoding="utf-8") as stream:

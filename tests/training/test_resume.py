@@ -131,6 +131,17 @@ def test_checkpoints_inside_an_epoch(pool: Make, tmp_path: Path, capsys: pytest.
     assert same(resumed, whole) and log(tmp_path / "torn") == log(tmp_path / "whole")
 
 
+def test_checkpoints_by_the_clock(pool: Make, tmp_path: Path) -> None:
+    """After as many minutes as it says, here next to none; without, at the ends of epochs alone."""
+    made, steps = pool(), {}
+    for minutes in (1e-9, 0.0):
+        folder = tmp_path / str(minutes)
+        config = dataclasses.replace(CONFIG, crops=4, checkpoints=CheckpointsConfig(minutes=minutes, last=99))
+        trainer(made, folder, config).run()
+        steps[minutes] = [int(path.name[:9]) for path in CheckpointStore(folder, 99).paths()]
+    assert steps == {1e-9: list(range(1, 19)), 0.0: list(range(3, 19, 3))}
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_asked_to_leave_it_saves_and_goes_on_there(pool: Make, tmp_path: Path, number: signal.Signals) -> None:
     made = pool()

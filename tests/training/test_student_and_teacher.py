@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from imlkd.attribution.origin import Origin
 from imlkd.attribution.relevance import RelevanceConfig
 from imlkd.attribution.stage import explain_job, join_jobs
 from imlkd.config import load_config, save_config
@@ -134,6 +135,21 @@ def test_stages_of_a_teacher_with_features_of_its_own(
     (copied / "model.yaml").unlink()
     with pytest.raises(UserError, match="holds no teacher, whose stages the method needs"):
         train_student(toy_corpus, targets, STUDENT, build_method("at"), tmp_path / "x", {}, tmp_path / "progress")
+
+
+def test_answers_of_another_teacher_are_another_training(
+    made: tuple[Path, Path], toy_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The teacher's identity is part of a checkpoint, also where the teacher itself is not at hand."""
+    targets, student = tmp_path / made[1].name, tmp_path / "student"
+    shutil.copytree(made[1], targets)
+    for teacher, said in (("1" * 16, "starting from scratch\n"), ("1" * 16, "going on after epoch 3"),
+                          ("2" * 16, "starting from scratch (the teacher changed)")):  # fmt: skip
+        origin = load_config(Origin, targets / "origin.yaml")
+        save_config(dataclasses.replace(origin, teacher=teacher), targets / "origin.yaml")
+        capsys.readouterr()
+        train_student(toy_corpus, targets, STUDENT, build_method("kd"), student, {}, tmp_path / "progress")
+        assert said in capsys.readouterr().out
 
 
 def test_methods_differ_in_the_method_only(made: tuple[Path, Path], toy_corpus: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -21,6 +22,7 @@ from imlkd.training.config import LoaderConfig
 from imlkd.training.loader import Loader
 from imlkd.training.position import Plan, Position, Work
 from imlkd.training.sampling import Indices
+from imlkd.training.trainer import Trainer
 from tests.training.loops import CONFIG, Interrupted, Make, Projected, log, trainer
 
 pytestmark = pytest.mark.usefixtures("leave_torch_as_it_was")
@@ -119,6 +121,30 @@ def test_the_largest_batch_is_tried_first_and_leaves_no_trace(
     said = rf"batch of {len(largest.chosen)} .* frames \(first: {made.segments[largest.chosen[0]].id}\): lower"
     with pytest.raises(UserError, match=said):
         training.rehearse(plan, loader)
+
+
+def test_a_collapsed_embedding_is_noticed_once(pool: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = pool()
+    assert isinstance(made.frames, torch.Tensor)
+    made.frames[:] = 1.0  # whoever hears nothing says the same of all
+    trainer(made, tmp_path).run()
+    assert capsys.readouterr().out.count("epoch 1: warning: the embedding is collapsed: all segments say nearly") == 1
+    assert max(entry["spread"] for entry in log(tmp_path)) < 1e-3
+
+
+def test_on_a_gpu_the_largest_batch_comes_first(pool: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a device that only calls itself one; the CPU, whose memory ends in no error, goes without."""
+    monkeypatch.setattr(DistillationBatch, "to", lambda self, device: self)
+    for kind, expected in (("cuda", [0]), ("cpu", [])):
+        training, found = trainer(pool(), tmp_path / kind), list[int]()
+        training.device = SimpleNamespace(type=kind)  # type: ignore[assignment]
+
+        def rehearse(plan: Plan, loader: Loader, own: Trainer = training, found: list[int] = found) -> None:
+            found.append(own.course.position.steps)
+
+        training.rehearse = rehearse  # type: ignore[method-assign]
+        training.run()
+        assert found == expected
 
 
 @pytest.mark.parametrize("workers", [1, 2])
