@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
+import multiprocessing
 import re
 import signal
-import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from multiprocessing.process import BaseProcess
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -50,7 +51,15 @@ class Loader:
         self.waited = 0.0
 
     def __iter__(self) -> Generator[Made, None, None]:
+        others = multiprocessing.active_children()
         made = iter(self._loaded() if self.config.workers else map(self.batches.__getitem__, self.plan))
+        workers = [process for process in multiprocessing.active_children() if process not in others]
+        try:
+            yield from self._timed(made)
+        finally:
+            _end(workers)
+
+    def _timed(self, made: Iterator[Made]) -> Generator[Made, None, None]:
         while True:
             started = time.perf_counter()
             try:
@@ -92,22 +101,22 @@ def _next(made: Iterator[Made]) -> Made:
 
 
 def _be_quiet(worker: int) -> None:
-    """Signals are the training's business, which ends its workers itself; one thread each, and none that spins."""
+    """Signals are the training's business, which ends its workers itself; one thread each, and none that spins.
+
+    Launchers and clusters send SIGTERM to all processes there are, and the training has a step to finish.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    threading.Thread(target=_leave_when_told, daemon=True).start()
+    signal.signal(signal.SIGTERM, lambda *_: None)  # what is ignored, commands of wav.scp would ignore as well
     torch.set_num_threads(1)
 
 
-def _leave_when_told() -> None:
-    """End by the SIGTERM of the training itself, and by no other.
-
-    Launchers and clusters send it to all processes there are, and the training has a step to finish.
-    """
-    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
-        pass
-    os._exit(0)  # as torch's workers do
+def _end(workers: Iterable[BaseProcess]) -> None:
+    """Wait for none of them: they hold nothing, and one may be stuck."""
+    for worker in workers:
+        with contextlib.suppress(RuntimeError):  # torch says of each that it was killed
+            worker.kill()
+            worker.join(A_MOMENT)
 
 
 def explained(error: Exception, config: LoaderConfig) -> UserError | None:

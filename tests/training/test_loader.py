@@ -59,10 +59,7 @@ def test_a_stuck_worker_is_not_waited_for(pool: Make) -> None:
     made = loader(pool(), Position(), LoaderConfig(workers=1, timeout=1.0), lambda: time.sleep(60))
     with pytest.raises(UserError, match="a loader worker has made no batch for 1 s: .* training.loader.timeout"):
         next(iter(made))
-    for worker in multiprocessing.active_children():
-        worker.terminate()  # as Python does at its end
-        worker.join(30)
-        assert worker.exitcode == 0
+    assert not multiprocessing.active_children()
 
 
 def test_a_worker_that_was_killed_is_named(pool: Make) -> None:
