@@ -1,5 +1,7 @@
 """A model on disk: round trip, and everything that may be wrong with the files."""
 
+import errno
+import hashlib
 import io
 import os
 import pickle
@@ -7,6 +9,7 @@ import zipfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +19,7 @@ from imlkd.errors import UserError
 from imlkd.features.fbank import FbankConfig
 from imlkd.models.ge2e import Ge2e
 from imlkd.models.speaker_model import CosineHead, SpeakerModel
-from imlkd.models.store import build_model, load_model, load_tensors, save_model, save_tensors
+from imlkd.models.store import build_model, load_model, load_tensors, save_into, save_model, save_tensors
 from imlkd.models.tdnn import Tdnn, TdnnConfig
 
 SPEAKERS = ["id1", "id10", "id2-é"]
@@ -197,3 +200,24 @@ def test_missing_files(tmp_path: Path) -> None:
     (tmp_path / "final.pt").unlink()
     with pytest.raises(UserError, match=f"^{tmp_path}/final.pt: no such file: run the stage"):
         load_tensors(tmp_path / "final.pt")
+
+
+class Full(io.BytesIO):
+    """A disk with room for some bytes."""
+
+    def write(self, piece: Any) -> int:
+        if self.tell() + len(piece) > 5000:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(piece)
+
+
+def test_pieces_are_the_bytes_of_torch_and_a_full_disk_is_no_error_of_torch() -> None:
+    state = {"weights": torch.randn(60, 70), "steps": 5, "names": ["a", "b"]}
+    whole, pieces, digest = io.BytesIO(), io.BytesIO(), hashlib.sha256()
+    torch.save(state, whole)
+    save_into(state, pieces, digest.update)
+    assert pieces.getvalue() == whole.getvalue() and digest.digest() == hashlib.sha256(whole.getvalue()).digest()
+    full = Full()
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        save_into(state, full)
+    assert caught.value.errno == errno.ENOSPC and len(full.getvalue()) <= 5000
