@@ -177,15 +177,10 @@ fi
 train_set="" teacher_set="" test_sets="" lists=""
 sets=$(imlkd recipe sets "$data/$corpus.sets.yaml")
 eval "$sets"
-teacher_dir=$exp/$teacher
-[[ $teacher != *,* ]] || teacher_dir=$exp/$(sed 's/:[^,]*//g; s/,/+/g' <<< "$teacher")
-[ "$teacher" = own ] && teacher_dir=$exp/${corpus}_teacher
-student_prefix=$exp/$corpus
-labelled_dir=$teacher_dir # where a teacher of one's own is trained on labels
-if [ "$classes" != speakers ]; then
-  teacher_dir+=_${classes/:/}
-  student_prefix+=_${classes/:/}
-fi
+teacher_dir="" labelled_dir="" student_prefix="" students=() # labelled: where a teacher of one's own is trained on labels
+folders=$(imlkd recipe folders --corpus "$corpus" --teacher "$teacher" --classes "$classes" --methods "$methods" \
+  --lm-epochs "$lm_epochs" --exp "$exp")
+eval "$folders"
 targets=$teacher_dir/targets_$train_set
 read -r -a all_lists <<< "$lists"
 read -r -a all_test_sets <<< "$test_sets"
@@ -201,11 +196,6 @@ if [ -n "$calibrate" ] && [[ " $lists " != *" $calibrate "* ]]; then
   echo "$0: --calibrate $calibrate: the lists of $corpus are: $lists" >&2
   exit 1
 fi
-students=()
-for method in ${methods//,/ }; do
-  students+=("${student_prefix}_$method")
-  [ "$lm_epochs" = 0 ] || students+=("${student_prefix}_${method}_lm")
-done
 
 if wanted 1; then
   log "stage 1: features and speech activity"
@@ -246,11 +236,16 @@ if wanted 4; then
     "$methods" "$data/$train_set" "$targets" "$student_prefix"
 fi
 
-scored=("$teacher_dir" "${students[@]}")
+scored=("$teacher_dir" "${students[@]}") teacher_scored=true
 if [ "$teacher" = xvectors ] && [ "$stop_stage" -ge 5 ]; then # a table may have nothing of the test sets
-  for set in $embedded; do
-    imlkd model covers "$teacher_dir" "$data/$set" || { scored=("${students[@]}"); break; }
-  done
+  read -r -a all_embedded <<< "$embedded"
+  status=0
+  imlkd model covers "$teacher_dir" "${all_embedded[@]/#/$data/}" || status=$?
+  case $status in
+    0) ;;
+    3) scored=("${students[@]}") teacher_scored=false ;;
+    *) exit $status ;;
+  esac
 fi
 
 if wanted 5; then
@@ -284,7 +279,8 @@ if wanted 7; then
     done
   fi
   local/page.sh --command "$command_line" --bootstrap "$bootstrap" --audio "$page_audio" \
-    --allow-pipes "$allow_pipes" --force "$force" "$data/$corpus.sets.yaml" "$data" "$exp" "$teacher_dir" "${students[@]}"
+    --teacher-scored "$teacher_scored" --allow-pipes "$allow_pipes" --force "$force" \
+    "$data/$corpus.sets.yaml" "$data" "$exp" "$teacher_dir" "${students[@]}"
 fi
 log "done"
 exit 0

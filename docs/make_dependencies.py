@@ -41,6 +41,7 @@ REASONS = {
     "pytest": "runs the tests", "pytest-xdist": "one test a core", "hypothesis": "draws inputs of tests",
     "mypy": "checks types", "ruff": "checks style", "types-PyYAML": "types of PyYAML, for mypy",
     "scikit-learn": "k-means for classes without labels; oracle of error rates and logistic regression",
+    "scipy": "rank correlation of two maps; oracle of many numbers",
     "jinja2": "templates of the pages",
     "playwright": "drives the Chromium that is installed, which looks at the pages",
     "kaldi_native_io": "oracle of arks and scps", "kaldi-native-fbank": "oracle of log-mel features",

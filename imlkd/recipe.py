@@ -1,11 +1,14 @@
-"""Checks of run.sh's own options."""
+"""run.sh's own options: checks, and the folders that they lead to."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import shlex
 import sys
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -28,6 +31,43 @@ def teachers_of(teacher: str, weights: str = "") -> list[tuple[str, str]]:
     """
     parts = [one.partition(":") for one in teacher.split(",")]
     return [(kind, path or (weights if len(parts) == 1 else "")) for kind, _, path in parts]
+
+
+@dataclass(frozen=True)
+class ModelFolders:
+    """Where the models of a run lie.
+
+    :param labelled: a teacher with speakers as its classes: the teacher itself, or what other classes are made from.
+    :param student_prefix: a student's folder without ``_METHOD``.
+    """
+
+    teacher: Path
+    labelled: Path
+    student_prefix: Path
+    students: list[Path]
+
+    def to_shell(self) -> str:
+        """Assignments for a script: teacher_dir, labelled_dir, student_prefix, and students, an array."""
+        values = {"teacher_dir": self.teacher, "labelled_dir": self.labelled, "student_prefix": self.student_prefix}
+        lines = [f"{name}={shlex.quote(str(value))}" for name, value in values.items()]
+        return "\n".join([*lines, f"students=({shlex.join(map(str, self.students))})"])
+
+
+def model_folders(
+    exp: Path, corpus: str, teacher: str, classes: str, methods: Sequence[str], large_margin: bool = False
+) -> ModelFolders:
+    """The folders below ``exp``.
+
+    :param teacher: ``own``, a kind, or several as ``KIND:PATH,KIND:PATH``, which are named by their kinds.
+    :param large_margin: whether each student has a copy that was fine-tuned with a large margin.
+    """
+    kinds = "+".join(kind for kind, _ in teachers_of(teacher))
+    labelled = exp / (f"{corpus}_teacher" if teacher == "own" else kinds)
+    suffix = "" if classes == "speakers" else f"_{classes.replace(':', '')}"
+    prefix = exp / f"{corpus}{suffix}"
+    ends = ("", "_lm") if large_margin else ("",)
+    students = [Path(f"{prefix}_{method}{end}") for method in methods for end in ends]
+    return ModelFolders(Path(f"{labelled}{suffix}"), labelled, prefix, students)
 
 
 def check_classes(classes: str) -> None:

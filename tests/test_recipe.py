@@ -16,6 +16,7 @@ from imlkd.recipe import (
     check_packages,
     check_scoring,
     check_stages,
+    model_folders,
 )
 
 ROOT = Path(__file__).parents[1]
@@ -95,6 +96,30 @@ def test_training_set_too_small_for_the_way_of_scoring(tmp_path: Path) -> None:
         check_cohort(tmp_path / "spk2utt", "cosine", "as", "6", "")
     with pytest.raises(UserError, match="--lda-dim 5: .*spk2utt has 5 speakers: give 4 at most"):
         check_cohort(tmp_path / "spk2utt", "plda", "none", "300", "5")
+
+
+@pytest.mark.parametrize(
+    ("teacher", "classes", "teacher_dir", "labelled_dir", "prefix"),
+    [
+        ("own", "speakers", "kaldi_teacher", "kaldi_teacher", "kaldi"),
+        ("own", "clusters:5", "kaldi_teacher_clusters5", "kaldi_teacher", "kaldi_clusters5"),
+        ("resemblyzer", "recordings", "resemblyzer_recordings", "resemblyzer", "kaldi_recordings"),
+        ("onnx:/a:b/c.onnx,wespeaker:d", "speakers", "onnx+wespeaker", "onnx+wespeaker", "kaldi"),
+    ],
+)
+def test_where_the_models_of_a_run_lie(
+    tmp_path: Path, teacher: str, classes: str, teacher_dir: str, labelled_dir: str, prefix: str
+) -> None:
+    exp = tmp_path / "it's here"
+    found = model_folders(exp, "kaldi", teacher, classes, ["kd", "ig-match+kd"])
+    assert (found.teacher, found.labelled) == (exp / teacher_dir, exp / labelled_dir)
+    assert found.students == [exp / f"{prefix}_kd", exp / f"{prefix}_ig-match+kd"]
+    more = model_folders(exp, "kaldi", teacher, classes, ["kd"], large_margin=True)
+    assert more.students == [exp / f"{prefix}_kd", exp / f"{prefix}_kd_lm"]
+    script = 'eval "$1"; printf "%s\\n" "$teacher_dir" "$labelled_dir" "$student_prefix" "${students[@]}"'
+    done = subprocess.run(["bash", "-c", script, "-", more.to_shell()], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [str(exp / name) for name in (
+        teacher_dir, labelled_dir, prefix, f"{prefix}_kd", f"{prefix}_kd_lm")]  # fmt: skip
 
 
 def test_draws_are_a_number() -> None:

@@ -122,3 +122,36 @@ def write_sets(path: Path, train: str, teacher: str, lists: tuple[str, ...]) -> 
 
     tests = list(dict.fromkeys(name.split("/")[0] for name in lists))
     write(RecipeSets(train, teacher, tests, list(lists)), path)
+
+
+@recipe.command("report-inputs")
+@click.argument("sets", type=PATH)
+@click.argument("data", type=PATH)
+@click.argument("models", nargs=-1, required=True, type=PATH)
+@click.option("--page", is_flag=True, help="Of their pages, the teacher first.")
+@click.option("--teacher-unscored", is_flag=True, help="The teacher has no scores.")
+def report_inputs(sets: Path, data: Path, models: tuple[Path, ...], page: bool, teacher_unscored: bool) -> None:
+    """Print what `imlkd report` reads of MODELS, as options of `imlkd marker check`, a word a line."""
+    from imlkd.corpora.sets import read_sets
+    from imlkd.reporting.inputs import page_inputs, results_inputs
+
+    known = read_sets(sets)
+    found = page_inputs(models, known, data, not teacher_unscored) if page else results_inputs(models, known)
+    words = [word for path in found for word in ("--from", str(path))]
+    if page:
+        words += [word for name in known.tests for word in ("--data", str(data / name))]
+    click.echo("\n".join(words))
+
+
+@recipe.command()
+@click.option("--corpus", required=True, help="Name of the corpus.")
+@click.option("--teacher", required=True, help="Name of the teacher, or KIND:PATH,KIND:PATH.")
+@click.option("--classes", default="speakers", help="speakers, recordings or clusters:K.")
+@click.option("--methods", required=True, help="Methods, comma-separated.")
+@click.option("--lm-epochs", default=0, help="Epochs of the students' large-margin copies.")
+@click.option("--exp", required=True, type=PATH, help="Folder of results.")
+def folders(corpus: str, teacher: str, classes: str, methods: str, lm_epochs: int, exp: Path) -> None:
+    """Print where the models of a run lie, as assignments for a shell."""
+    from imlkd.recipe import model_folders
+
+    click.echo(model_folders(exp, corpus, teacher, classes, methods.split(","), lm_epochs > 0).to_shell())

@@ -19,13 +19,14 @@ PATH = click.Path(path_type=Path)
 @click.option("--bootstrap", type=click.IntRange(1), default=1000, help="Draws of speakers, of --page and --compare.")
 @click.option("--audio/--no-audio", default=True, help="Whether pages hold voices of the corpus.")
 @click.option("--allow-pipes", is_flag=True, help="Run the commands that wav.scp holds.")
+@click.option("--teacher-unscored", is_flag=True, help="The first of MODELS is a table that lacks the test sets.")
 @click.option("--compare", nargs=2, type=PATH, metavar="EXP1 EXP2",
               help="Two models, or two folders of them, on the same trials: EXP1 less EXP2.")
 @click.option("--data-dir", type=PATH, default=Path("data"), help="Folder of the prepared sets, of --compare.")
 @click.option("--out", type=PATH, help="Also write --compare as a page, FILE.html.")
 def report(
     sets: Path | None, data: Path | None, exp: Path | None, models: tuple[Path, ...], command: str, page: bool,
-    bootstrap: int, audio: bool, allow_pipes: bool, compare: tuple[Path, Path] | None,
+    bootstrap: int, audio: bool, allow_pipes: bool, teacher_unscored: bool, compare: tuple[Path, Path] | None,
     data_dir: Path, out: Path | None,
 ) -> None:  # fmt: skip
     """Print the result table of MODELS on the lists named in SETS, and write EXP/RESULTS.md.
@@ -44,7 +45,7 @@ def report(
     if page:
         from imlkd.reporting.page.stage import PageOptions, write_pages
 
-        options = PageOptions(command, bootstrap, audio, allow_pipes)
+        options = PageOptions(command, bootstrap, audio, allow_pipes, not teacher_unscored)
         for path in write_pages(sets, data, list(models), options):
             click.echo(path)
         return

@@ -27,6 +27,21 @@ class Row:
     minutes: float | None
     config_hash: str
 
+    @property
+    def parameters_said(self) -> str:
+        """In thousands, if they can be counted."""
+        return f"{self.parameters / 1e3:,.0f} k" if self.parameters else "not counted"
+
+    @property
+    def macs_said(self) -> str:
+        """In millions, if they can be counted."""
+        return f"{self.macs / 1e6:,.1f} M" if self.macs else "not counted"
+
+    @property
+    def minutes_said(self) -> str:
+        """Of training, if there was one."""
+        return "imported" if self.minutes is None else f"{self.minutes:.1f}"
+
     def cells(self) -> list[str]:
         """Texts of the table's columns."""
         eer, cost = self.evaluation.eer, self.evaluation.min_dcf[0.01]
@@ -34,11 +49,11 @@ class Row:
         interval = f" [{eer.interval.low:.2%}, {eer.interval.high:.2%}]{mark}" if eer.interval else ""
         return [
             self.model,
-            f"{self.parameters / 1e3:,.0f} k" if self.parameters else "not counted",
-            f"{self.macs / 1e6:,.1f} M" if self.macs else "not counted",
+            self.parameters_said,
+            self.macs_said,
             f"{eer.value:.2%}{interval}".replace("%", " %"),
             f"{cost.value:.3f}",
-            "imported" if self.minutes is None else f"{self.minutes:.1f}",
+            self.minutes_said,
         ]
 
 

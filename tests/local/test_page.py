@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.reporting.conftest import Run, make_run
+from tests.reporting.conftest import Run, forget_scores, make_run, make_table
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,5 +44,15 @@ def test_stage_6_has_not_run(made: Run) -> None:
     (made.models[1] / "metrics/toy/trials.json").unlink()
     done = pages(made)
     assert done.returncode == 1
-    assert "toy_none/metrics/toy/trials.json: not there: mend the path, or run the stage that makes it" in done.stderr
+    assert "toy_none/metrics/toy/trials.json: not there: run stage 6 first" in done.stderr
     assert not (made.models[0].parent / ".done.page").exists()
+
+
+def test_a_teacher_without_scores(made: Run) -> None:
+    make_table(made.models[0])
+    forget_scores(made.models[0])
+    done = pages(made, "--teacher-scored", "false", "--audio", "false")
+    assert done.returncode == 0, done.stderr
+    assert "toy_teacher has no scores here" in made.page("toy_none").read_text()
+    again = pages(made, "--teacher-scored", "false", "--audio", "false")
+    assert (again.returncode, again.stdout) == (0, "stage 7 (page): up to date\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +13,11 @@ import torch
 
 from imlkd.corpora.sets import RecipeSets, write_sets
 from imlkd.features.fbank import FbankConfig
-from imlkd.kaldi_io import read_table, write_table
+from imlkd.kaldi_io import ArkWriter, read_table, write_table
 from imlkd.models.speaker_model import CosineHead
 from imlkd.models.store import save_model
 from imlkd.models.tdnn import Tdnn, TdnnConfig
+from imlkd.models.xvector_table import load_table
 from imlkd.reporting.page.stage import PageOptions, write_pages
 from imlkd.scoring.evaluate import evaluate
 
@@ -75,6 +77,24 @@ def make_run(folder: Path, corpus: Path) -> Run:
     write_sets(RecipeSets("toy", "toy", ["toy"], ["toy/trials"]), data / "toy.sets.yaml")
     models = [add_model(folder / "exp" / name, data, q, seed) for seed, (name, q) in enumerate(MODELS.items())]
     return Run(data, models)
+
+
+def make_table(folder: Path) -> None:
+    """The model there becomes a table of embeddings."""
+    for part in ("final.pt", "model.yaml", "log/train.jsonl", "log/seconds"):
+        (folder / part).unlink()
+    with ArkWriter(folder / "own.ark", folder / "own.scp") as writer:
+        for name in ("x", "y"):
+            writer.write(name, np.arange(1.0, 6.0))
+    table = load_table(folder / "own.scp")
+    table.head = CosineHead(5, ["a", "b"])
+    save_model(table, folder)
+
+
+def forget_scores(folder: Path) -> None:
+    """Nothing of stages 5 and 6 is left."""
+    for part in ("scores", "metrics"):
+        shutil.rmtree(folder / part)
 
 
 @pytest.fixture(scope="session")

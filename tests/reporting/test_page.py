@@ -17,7 +17,7 @@ from imlkd.errors import UserError
 from imlkd.reporting.page.compare import compare_experiments
 from imlkd.reporting.page.stage import PageOptions, write_pages
 from imlkd.reporting.results import rows_of
-from tests.reporting.conftest import COMMAND, EVIL, Run, add_model, make_run
+from tests.reporting.conftest import COMMAND, EVIL, Run, add_model, forget_scores, make_run, make_table
 
 
 class Page(HTMLParser):
@@ -111,6 +111,33 @@ def test_models_that_cannot_be_explained(toy_corpus: Path, tmp_path: Path) -> No
     said = missing(made.page("toy_kd"))
     assert any(one.startswith("Not explained: ") and "no duration fits" in one for one in said)
     assert "No curves: no recording was explained." in said
+
+
+def test_a_teacher_that_is_a_table(toy_corpus: Path, tmp_path: Path) -> None:
+    """It is scored like any other; nothing can be counted or explained of it, and the student is explained alone."""
+    made = make_run(tmp_path, toy_corpus)
+    make_table(made.models[0])
+    write_pages(made.sets, made.data, made.models, PageOptions(draws=20, audio=False))
+    page = Page(made.page("toy_kd"))
+    assert page.text.count("not counted") == 2 and "0 k" not in page.text
+    assert page.tags.count("svg") == 5  # DET, histogram, gap, the student's training and perturbation
+    assert page.tags.count("img") == 4 * (1 + 2)
+    assert missing(made.page("toy_kd"))[:1] == ["Not explained: toy_teacher: it gives no gradients"]
+
+
+def test_a_teacher_without_scores(toy_corpus: Path, tmp_path: Path) -> None:
+    made = make_run(tmp_path, toy_corpus)
+    make_table(made.models[0])
+    forget_scores(made.models[0])
+    with pytest.raises(UserError, match="toy_teacher/scores/toy/trials"):
+        write_pages(made.sets, made.data, made.models, PageOptions(draws=20, audio=False))
+    options = PageOptions(draws=20, audio=False, teacher_scored=False)
+    assert write_pages(made.sets, made.data, made.models, options) == [made.page("toy_none"), made.page("toy_kd")]
+    page, said = Page(made.page("toy_kd")), missing(made.page("toy_kd"))
+    assert said[0] == "toy/trials: The teacher toy_teacher has no scores here: no gap to measure."
+    assert "not counted" not in page.text and "toy_none" in page.text
+    assert "A student of toy_teacher" in page.text and "configuration of toy_teacher" in page.text
+    assert page.tags.count("svg") == 4 and page.tags.count("img") == 4 * (1 + 2)
 
 
 def test_export_and_expected_losses(toy_corpus: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import matplotlib
 import numpy as np
 import torch
 from matplotlib.image import imsave
+from scipy.stats import spearmanr
 
 from imlkd.attribution.curves import FULL, FUSED
 from imlkd.attribution.orders import Explained
@@ -29,11 +30,9 @@ from imlkd.errors import UserError
 from imlkd.features.fbank import FRAMES_PER_SECOND
 from imlkd.models.speaker_model import SpeakerModel
 from imlkd.reporting.page.listening import Clip, Clips
-from imlkd.scoring.metrics import Floats
 
 SHOWN = 4  # recordings
 LONGEST = 10.0  # seconds of one
-CONFIG = "config.yaml"  # of the targets: how stage 3 explained
 
 
 @dataclass(frozen=True)
@@ -200,14 +199,7 @@ def png_uri(values: Any, colours: str) -> str:
 
 
 def rank_correlation(one: Any, other: Any) -> float:
-    """Spearman's, of two curves of a recording; ties have their mean rank, and a flat curve 0."""
-    first, second = (_mean_ranks(np.asarray(values, np.float64)) for values in (one, other))
-    if first.std() == 0.0 or second.std() == 0.0:
+    """Spearman's, of two curves of a recording; of a flat one 0."""
+    if np.ptp(one) == 0.0 or np.ptp(other) == 0.0:
         return 0.0
-    return float(np.corrcoef(first, second)[0, 1])
-
-
-def _mean_ranks(values: Floats) -> Floats:
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    return (ends - (counts - 1) / 2.0)[place]
+    return float(spearmanr(one, other).statistic)

@@ -110,15 +110,15 @@ def result_table(rows: Sequence[Row], paired: Mapping[str, Comparison], gaps: Se
         eer, cost = row.evaluation.eer, row.evaluation.min_dcf[COSTS.p_targets[0]]
         cells.append([
             Cell(row.model),
-            Cell(f"{row.parameters / 1e3:,.0f} k", row.parameters),
-            Cell(f"{row.macs / 1e6:,.1f} M", row.macs),
+            Cell(row.parameters_said, row.parameters or None),
+            Cell(row.macs_said, row.macs or None),
             percent(eer.value, eer.interval),
             Cell(f"{cost.value:.3f}", cost.value),
             percent(found.eer.difference, found.eer.interval, "+") if found else Cell(""),
             p_value(found.eer) if found else Cell(""),
             cost_difference(found.min_dcf[COSTS.p_targets[0]]) if found else Cell(""),
             share(gap.closed, gap.interval) if gap else Cell(""),
-            Cell("imported") if row.minutes is None else Cell(f"{row.minutes:.1f}", row.minutes),
+            Cell(row.minutes_said, row.minutes),
         ])  # fmt: skip
     return Table(columns, cells, _note(rows, paired))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,14 @@ from imlkd.corpora.sets import RecipeSets, read_sets
 from imlkd.models.speaker_model import SpeakerModel
 from imlkd.models.store import load_model
 from imlkd.progress import Progress
+from imlkd.reporting.inputs import targets_config
 from imlkd.reporting.page import charts
 from imlkd.reporting.page.document import write_page
 from imlkd.reporting.page.exported import export_tables
 from imlkd.reporting.page.learning import Learning, learning_of
 from imlkd.reporting.page.listening import Clips, HardTrial, hardest
 from imlkd.reporting.page.provenance import provenance_of
-from imlkd.reporting.page.relevance import CONFIG, Explainer, Explanations
+from imlkd.reporting.page.relevance import Explainer, Explanations
 from imlkd.reporting.page.scored import BASELINE, Gap, Scored, read_scored, result_table
 from imlkd.reporting.page.tables import Cell, Table
 from imlkd.reporting.results import Row, rows_of
@@ -35,12 +36,14 @@ class PageOptions:
     :param command: that made the results.
     :param draws: of speakers, for intervals.
     :param audio: whether voices of the corpus go into the page.
+    :param teacher_scored: False where it is a table of embeddings that lacks the test sets.
     """
 
     command: str = ""
     draws: int = 1000
     audio: bool = True
     allow_pipes: bool = False
+    teacher_scored: bool = True
 
 
 @dataclass(frozen=True)
@@ -116,12 +119,13 @@ def write_pages(sets_path: Path, data: Path, models: Sequence[Path], options: Pa
 def read_run(sets_path: Path, data: Path, models: Sequence[Path], options: PageOptions) -> Run:
     """What all pages share."""
     sets = read_sets(sets_path)
-    folders = {folder.name: folder for folder in models}
+    with_scores = list(models if options.teacher_scored else models[1:])
+    folders = {folder.name: folder for folder in with_scores}
     scored = {name: read_scored(data, folders, name, options.draws) for name in sets.lists}
     hashes = {name: data_hash(data / name, options.allow_pipes) for name in
               dict.fromkeys([sets.teacher, sets.train, *sets.tests])}  # fmt: skip
     gaps = {name: gaps_of(one, models) for name, one in scored.items()}
-    rows = rows_of(list(models), sets.lists)
+    rows = rows_of(with_scores, sets.lists)
     return Run(sets, data, models, options, scored, rows, hashes, gaps, training_of(models[0]))
 
 
@@ -130,6 +134,8 @@ def gaps_of(scored: Scored, models: Sequence[Path]) -> GapPart:
     baseline = next((folder.name for folder in models[1:] if folder.name.endswith(f"_{BASELINE}")), None)
     if baseline is None:
         return GapPart([], None, f"No student was trained without a teacher (method {BASELINE}): no gap to measure.")
+    if models[0].name not in scored.scores:
+        return GapPart([], None, f"The teacher {models[0].name} has no scores here: no gap to measure.")
     found = scored.gaps(baseline, models[0].name)
     if any(gap.closed is None for gap in found):
         return GapPart(found, None, f"The teacher is no better than {baseline} here: there is no gap to close.")
@@ -180,12 +186,15 @@ def list_part(run: Run, scored: Scored, model: str, clips: Clips) -> ListPart:
 
 
 def explain(run: Run, folder: Path, clips: Clips) -> Explanations:
-    """Teacher and student on recordings of the first list."""
+    """Teacher and student on recordings of the first list; the student alone where the teacher gives no gradients."""
     if run.explainer is None:
         name = run.sets.lists[0]
-        targets = run.teacher / f"targets_{run.sets.train}" / CONFIG
+        targets = targets_config(run.teacher, run.sets)
         run.explainer = Explainer(run.scored[name].trials, clips, name.partition("/")[0], targets)
-    return run.explainer.explained({one.name: run.network(one) for one in (run.teacher, folder)}, clips)
+    networks = {one.name: run.network(one) for one in (run.teacher, folder)}
+    opaque = [f"{name}: it gives no gradients" for name, network in networks.items() if network.is_opaque]
+    found = run.explainer.explained({name: one for name, one in networks.items() if not one.is_opaque}, clips)
+    return replace(found, missing="; ".join([*opaque, *([found.missing] if found.missing else [])]))
 
 
 def perturbed(explained: Explanations) -> list[tuple[str, Markup]]:
