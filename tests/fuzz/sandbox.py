@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -25,6 +26,22 @@ WHY = {
 }
 
 
+@dataclass
+class Taken:
+    """What the cases of a kind have taken.
+
+    :param seconds: of computing, the slowest one.
+    :param kilobytes: that the process has grown by, at most.
+    """
+
+    cases: int = 0
+    seconds: float = 0.0
+    kilobytes: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.cases} cases, the slowest {self.seconds:.2f} s, {self.kilobytes / 1024:.0f} MB at most"
+
+
 class Sandbox:
     """A worker, started when it is needed and again when a case has ended it."""
 
@@ -34,6 +51,7 @@ class Sandbox:
         self._warm: set[str] = set()
         self._process: subprocess.Popen[bytes] | None = None
         self._cases = 0
+        self.taken: dict[str, Taken] = {}
 
     def __enter__(self) -> Sandbox:
         return self
@@ -74,7 +92,11 @@ class Sandbox:
             first = self._reply(kind, self.whole(kind), limited=False)
             assert first["outcome"] == "read", first["text"]
             self._warm.add(kind)
-        return self._reply(kind, files)
+        reply, taken = self._reply(kind, files), self.taken.setdefault(kind, Taken())
+        taken.cases += 1
+        taken.seconds = max(taken.seconds, reply.get("seconds", 0.0))
+        taken.kilobytes = max(taken.kilobytes, reply["grown"])
+        return reply
 
     def _start(self) -> None:
         environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"}

@@ -38,6 +38,7 @@ def fuzz(sandbox: Sandbox, kind: str, cases: int) -> None:
         assert not found, f"{kind}, {name}: {found}"
 
     try_damage()
+    print(f"{kind}: {sandbox.taken[kind]}")  # `-rP` shows it
 
 
 @each_kind

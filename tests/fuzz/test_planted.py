@@ -34,17 +34,8 @@ from imlkd.models.store import build_model, load_tensors
 from imlkd.training.checkpoint import CheckpointStore
 from imlkd.training.frames import lhotse_frames, shar_frames
 from imlkd.training.student import StudentConfig
+from tests.fuzz.planted import Planted
 from tests.runtime.tiny_model import write_tiny_model
-
-
-class Planted:
-    """Unpickled, it writes a file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Callable[..., object], tuple[str, str]]:
-        return Path.write_text, (self.path, "x")  # type: ignore[return-value]
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 import traceback
 from pathlib import Path
 from typing import IO, Any
@@ -28,7 +29,7 @@ ROOM = 4 << 30  # bytes of address space beyond what it has: the machine is not 
 
 
 def use(kind: str, files: Files, limited: bool = True) -> dict[str, Any]:
-    """What became of one case: ``read``, ``refused`` in one line, or ``traceback``."""
+    """What became of one case: ``read``, ``refused`` in one line, or ``traceback``; and the seconds of computing."""
     folder, home = Path(tempfile.mkdtemp(prefix="imlkd-fuzz-")), os.getcwd()
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -36,6 +37,8 @@ def use(kind: str, files: Files, limited: bool = True) -> dict[str, Any]:
     os.chdir(folder)
     signal.setitimer(signal.ITIMER_PROF, SLOWEST if limited else 0)
     signal.setitimer(signal.ITIMER_REAL, LONGEST if limited else 0)
+    started = time.process_time()
+    found: dict[str, Any]
     try:
         LOADERS[kind].use(folder)
         found = {"outcome": "read", "text": ""}
@@ -44,12 +47,15 @@ def use(kind: str, files: Files, limited: bool = True) -> dict[str, Any]:
     except Exception:
         found = {"outcome": "traceback", "text": traceback.format_exc()}
     finally:
+        seconds = time.process_time() - started
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
         os.chdir(home)
         shutil.rmtree(folder)
     planted = [str(path) for path in (Path(home, "planted"), folder.parent / "planted") if path.exists()]
-    return found if not planted else {"outcome": "planted", "text": f"a command was run: {planted}"}
+    if planted:
+        found = {"outcome": "planted", "text": f"a command was run: {planted}"}
+    return found | {"seconds": seconds}
 
 
 def serve(cases: IO[bytes], replies: IO[str]) -> None:

@@ -24,6 +24,7 @@ from imlkd.models.size import count_parameters
 from imlkd.models.speechbrain import load_speechbrain
 from imlkd.models.store import load_model, save_model
 from imlkd.models.wespeaker import load_3dspeaker, load_wespeaker
+from tests.fuzz.planted import Planted
 
 
 def load(name: str) -> ModuleType:
@@ -219,16 +220,6 @@ def test_edges_that_the_front_end_adds_are_dropped_by_each_rows_own_length() -> 
         (gradient,) = torch.autograd.grad(together[row].sum(), batch, retain_graph=True)
         heard = torch.nonzero(gradient[row].abs().sum(1)).flatten().tolist()
         assert heard == list(range(1, length - 1))
-
-
-class Planted:
-    """Unpickled, it writes a file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Callable[..., object], tuple[str, str]]:
-        return open, (str(self.path), "w")
 
 
 @pytest.mark.parametrize("layout", ["zip", "old", "pickle"])

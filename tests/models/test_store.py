@@ -21,6 +21,7 @@ from imlkd.models.ge2e import Ge2e
 from imlkd.models.speaker_model import CosineHead, SpeakerModel
 from imlkd.models.store import build_model, load_model, load_tensors, save_into, save_model, save_tensors
 from imlkd.models.tdnn import Tdnn, TdnnConfig
+from tests.fuzz.planted import Planted
 
 SPEAKERS = ["id1", "id10", "id2-é"]
 
@@ -112,16 +113,6 @@ def test_no_weights(saved: Path, content: bytes) -> None:
     (saved / "final.pt").write_bytes(content)
     with pytest.raises(UserError, match="damaged or not a file of weights"):
         load_model(saved)
-
-
-class Planted:
-    """Unpickled, it writes a file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Callable[..., object], tuple[str, str]]:
-        return open, (str(self.path), "w")
 
 
 def bombs(pwned: Path) -> dict[str, bytes]:
