@@ -76,7 +76,8 @@ def main() -> None:
     """Distil a large speaker-verification model into a small one.
 
     Exit status: 0 done, 1 bad input (one line on stderr says what and where), 2 wrong usage, 3 out of date
-    (`marker check` only), 75 preempted (SIGUSR1, or SIGTERM during a training: saved, run it again), 130 interrupted.
+    (`marker check`) or not all there (`model covers`), 75 preempted (SIGUSR1, or SIGTERM during a training: saved, run
+    it again), 130 interrupted.
     """
 
 

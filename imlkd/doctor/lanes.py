@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from imlkd.doctor.findings import Finding
 from imlkd.doctor.packages import ROOT, run_probe
 from imlkd.errors import UserError
+from imlkd.recipe import TEACHERS_IN_FILES
 
 LANE = ROOT / ".venv-k2/bin/python"  # an environment of its own, since k2 wants another torch
 PROGRAMS = {"bash": "bash", "perl": "perl", "flock": "util-linux"}  # and the Debian package that holds it
@@ -17,7 +18,7 @@ TRAIN = "pip install '.[train]' in the checkout"
 def teacher_findings(errors: Mapping[str, str]) -> Iterator[Finding]:
     """Which teachers could be used now."""
     torch = not errors.get("torch", "missing")
-    own = "own: trained by the recipe; speechbrain:DIR, wespeaker:DIR, 3dspeaker:FILE: from files of yours"
+    own = f"own: trained by the recipe; {', '.join(f'{kind}:PATH' for kind in TEACHERS_IN_FILES)}: from files of yours"
     yield Finding("teachers", "fits", own) if torch else Finding("teachers", "lacks", "all need torch", TRAIN)
     yield resemblyzer_finding(torch)
 

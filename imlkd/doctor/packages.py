@@ -29,8 +29,10 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "kaldiio",
         "captum",
         "matplotlib",
+        "jinja2",
         "multi_quantization",
         "scikit-learn",
+        "scipy",
     ),  # fmt: skip
     "export": ("onnx", "onnxscript", "safetensors"),
     "minivox": ("espeakng-loader",),

@@ -1,10 +1,13 @@
 """`imlkd doctor`: what it finds, on machines that are made up, and on this one."""
 
 import json
+import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,6 +32,17 @@ def test_this_machine_by_a_command_that_has_no_torch() -> None:
     assert found["disk"]["free_gib"] > 0 and found["processor"]["cores"] >= 1
     assert found["matrices"]["state"] == "lacks"
     assert all(set(one) >= {"topic", "state", "says", "remedy"} for one in found.values())
+
+
+def test_the_packages_are_those_of_setup(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: dict[str, Any] = {}
+    monkeypatch.setattr("setuptools.setup", lambda **keywords: told.update(keywords))
+    runpy.run_path(str(ROOT / "setup.py"))
+    asked = {name: lines for name, lines in told["extras_require"].items() if name != "dev"}
+    asked["base"] = told["install_requires"]
+    assert {name: {re.split("[<>=]", line)[0] for line in lines} for name, lines in asked.items()} == {
+        name: set(group) for name, group in packages.GROUPS.items()
+    }
 
 
 def test_a_folder_that_is_not_there(imlkd: Run, tmp_path: Path) -> None:
