@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Make .venv-oracle: the package Resemblyzer whole, which the GE2E teacher is compared with, SpeechBrain, which the PLDA
-# is compared with, lir, which Cllr and minCllr are, and the packages whose networks can be imported. Only the tests use it.
+# is compared with, lir, which Cllr and minCllr are, the packages whose networks can be imported, and wespeaker's runtime,
+# which an exported file is loaded in. Only the tests use it.
 # Usage: bash tests/setup_oracle.sh   (30 s, 0.5 GB; needs a C compiler for webrtcvad; does nothing when it is up to date)
 # It sees the main environment's packages behind its own, so torch is not installed a second time.
 set -euo pipefail

@@ -1,4 +1,4 @@
-"""features.onnx: loaded by sherpa-onnx itself, and fed as wespeaker's runtime feeds a model."""
+"""features.onnx: its names and keys, loaded by sherpa-onnx itself."""
 
 import numpy as np
 import pytest
