@@ -32,7 +32,7 @@ sys.path.insert(0, str(ROOT))
 
 from imlkd.export.embedder import FeaturesEmbedder, WaveformEmbedder  # noqa: E402
 from imlkd.export.graph import to_onnx, write_onnx  # noqa: E402
-from imlkd.export.measure import Cost, cost_of, embed, open_session, seconds_of  # noqa: E402
+from imlkd.export.measure import Cost, cost_of, embed, seconds_of  # noqa: E402
 from imlkd.features.fbank import FbankConfig  # noqa: E402
 from imlkd.features.teacher_fbanks import SpeechbrainMelConfig  # noqa: E402
 from imlkd.models.ecapa import EcapaConfig  # noqa: E402
@@ -40,6 +40,7 @@ from imlkd.models.networks import build_network  # noqa: E402
 from imlkd.models.speaker_model import SpeakerModel  # noqa: E402
 from imlkd.models.speechbrain import load_speechbrain  # noqa: E402
 from imlkd.models.tdnn import TdnnConfig  # noqa: E402
+from imlkd.onnx_session import open_session  # noqa: E402
 
 RATE, PARITY = 16000, 1e-4
 ORACLE = ROOT / ".venv-oracle"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 
-def open_session(content: bytes, threads: int = 1) -> Any:
-    """An onnxruntime.InferenceSession that reads nothing but ``content``: weights in other files are refused.
+def open_session(model: bytes | Path, threads: int = 1) -> Any:
+    """An onnxruntime.InferenceSession on the CPU that reads nothing but ``model``: weights in other files are refused.
 
+    :param model: a file's content, or its path.
     :raises Exception: whatever onnxruntime's parser meets on damaged bytes.
     """
     import onnxruntime
@@ -18,7 +20,7 @@ def open_session(content: bytes, threads: int = 1) -> Any:
     options.log_severity_level = 4
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads sleep
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", "/dev/null")
-    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"], enable_fallback=0)
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"], enable_fallback=0)
 
 
 def first_words(error: Exception) -> str:

@@ -39,7 +39,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "store": ("imlkd.cli.store", "store", "List, remove and check the speakers of a store."),
     "export": ("imlkd.cli.export", "export", "A finished model as ONNX, safetensors or TorchScript."),
     "study": ("imlkd.cli.study", "study", "Compare methods over folds and seeds."),
-    "report": ("imlkd.cli.report", "report", "The result table."),
+    "report": ("imlkd.cli.report", "report", "The result table, pages, two experiments side by side."),
     "doctor": ("imlkd.cli.doctor", "doctor", "What this machine and environment can do, and what to mend."),
     "completion": ("imlkd.cli.completion", "completion", "Completion for bash, zsh and fish."),
     "recipe": ("imlkd.cli.recipe", "recipe", "Checks and names that run.sh needs."),

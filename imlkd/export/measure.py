@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imlkd.errors import UserError
+from imlkd.onnx_session import open_session
 
 SECONDS, LONG_SECONDS = 2.0, 10.0
 ROOT = Path(__file__).parents[2]
@@ -37,16 +38,6 @@ class Cost:
     rtf: float
     memory_mb: float
     size_mb: float
-
-
-def open_session(path: Path | str, threads: int = 1) -> Any:
-    """An inference session on the CPU."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = threads
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def embed(session: Any, waveform: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -75,7 +66,7 @@ def seconds_of(session: Any, audio: npt.NDArray[np.float32], repetitions: int) -
 
 def cost_here(path: Path | str, sample_rate: int, repetitions: int) -> Cost:
     """Measure in this process, which has to be a fresh one for the memory."""
-    session = open_session(path)
+    session = open_session(Path(path))
     generator = np.random.default_rng(0)
     short, long = (
         (0.1 * generator.standard_normal(round(seconds * sample_rate))).astype(np.float32)

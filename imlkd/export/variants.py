@@ -13,9 +13,10 @@ import numpy as np
 from imlkd.corpora.trial_join import join_check
 from imlkd.corpora.trials import Trials, read_trials
 from imlkd.errors import UserError
-from imlkd.export.measure import Cost, embed, open_session
+from imlkd.export.measure import Cost, embed
 from imlkd.features.speech import SpeechReader
 from imlkd.kaldi_io import FloatArray
+from imlkd.onnx_session import open_session
 from imlkd.scoring.compare import Difference, compare_systems
 from imlkd.scoring.cosine import cosine_scores
 from imlkd.scoring.evaluate import Choices, Evaluation, measure

@@ -6,7 +6,7 @@ import torch
 
 from imlkd.export.embedder import FeaturesEmbedder, WaveformEmbedder
 from imlkd.export.graph import to_onnx, write_onnx
-from imlkd.export.measure import embed, open_session
+from imlkd.export.measure import embed
 from imlkd.features.fbank import FbankConfig
 from imlkd.features.teacher_fbanks import SnippedFbankConfig, SpeechbrainMelConfig
 from imlkd.models.campplus import CampPlusConfig
@@ -18,6 +18,7 @@ from imlkd.models.redimnet import RedimnetConfig
 from imlkd.models.resnet import ResnetConfig
 from imlkd.models.tdnn import TdnnConfig
 from imlkd.models.xvector import XvectorConfig
+from imlkd.onnx_session import open_session
 
 SNIPPED = SnippedFbankConfig(num_mel_bins=40)
 NETWORKS = {

@@ -12,8 +12,9 @@ from onnx import TensorProto, helper
 from imlkd.corpora.fingerprint import data_hash
 from imlkd.errors import UserError
 from imlkd.export.graph import without_masks
-from imlkd.export.measure import embed, open_session
+from imlkd.export.measure import embed
 from imlkd.export.stage import GRAPH
+from imlkd.onnx_session import open_session
 
 ROOT = Path(__file__).parents[2]
 BOUND = 1e-4

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from imlkd.export.front_end import front_end_facts
-from imlkd.export.measure import open_session
 from imlkd.export.sherpa import mismatch, sherpa_keys
 from imlkd.export.stage import FEATURES
 from imlkd.features.fbank import FbankConfig, LogMel
 from imlkd.features.teacher_fbanks import SnippedFbankConfig, SnippedLogMel
+from imlkd.onnx_session import open_session
 
 
 @pytest.mark.parametrize("samples", [8000, 16001, 48123])

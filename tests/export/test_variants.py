@@ -12,10 +12,11 @@ import pytest
 from imlkd.corpora.trials import read_trials
 from imlkd.errors import UserError
 from imlkd.export import stage
-from imlkd.export.measure import cost_here, embed, open_session, peak_memory
+from imlkd.export.measure import cost_here, embed, peak_memory
 from imlkd.export.stage import ExportOptions, export_model
 from imlkd.export.variants import MaxLoss
 from imlkd.features.speech import SpeechReader
+from imlkd.onnx_session import open_session
 from imlkd.scoring.cosine import cosine_scores
 from imlkd.scoring.evaluate import evaluate
 
