@@ -74,6 +74,8 @@ def describe(model: SpeakerModel) -> dict[str, Any]:
 def build_model(folder: Path, description_name: str = DESCRIPTION) -> SpeakerModel:
     """The network that ``model.yaml`` (or a JSON file of the same content) describes, with fresh weights."""
     path = folder / description_name
+    if folder.is_file():
+        raise UserError(f"{folder}: a file, which holds no network to look into: give the model's folder, exp/MODEL")
     if not path.is_file():
         raise UserError(f"{folder}: holds no {description_name}: run stage 2 (teacher) or stage 4 (student) first")
     try:

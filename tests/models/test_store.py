@@ -84,6 +84,12 @@ def test_the_same_weights_give_the_same_bytes_whatever_the_place(tmp_path: Path)
     assert (tmp_path / "a/final.pt").read_bytes() == (tmp_path / "deep/er/final.pt").read_bytes()
 
 
+def test_a_file_is_no_model_folder(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").touch()
+    with pytest.raises(UserError, match=r"model\.onnx: a file, .* give the model's folder"):
+        load_model(tmp_path / "model.onnx")
+
+
 def test_a_model_without_a_description_cannot_be_saved(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="SpeakerModel has no description"):
         save_model(SpeakerModel(small().frontend, 3), tmp_path)
