@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.attribution_models import network, waveforms
@@ -31,13 +31,13 @@ from imlkd.models.speaker_model import SpeakerModel
 
 ROWS = 8
 NETWORKS = {"tdnn": 512, "ecapa": 512, "resnet": 32, "ge2e": 0}  # channels
-WITHOUT = ("engine", "not_fused", "nor_folded", "nor_frozen", "nor_batched")  # each lacks one thing more
-BESIDE = ("bf16", "channels_last")
+WITHOUT = ("engine", "own_layers", "nor_folded", "nor_frozen", "nor_batched")  # each lacks one thing more
+BESIDE = "bf16"
 Gradient = Callable[[Tensor, Tensor, Tensor], object]
 
 
 def variants(model: SpeakerModel) -> dict[str, Gradient]:
-    """By name, of ``WITHOUT`` and what of ``BESIDE`` the network has."""
+    """By name, of ``WITHOUT`` and ``BESIDE``; ``own_layers`` are neither fused nor channels last."""
     quantity = TargetCosine()
     engine = TeacherFunction(model, quantity)
     plain = TeacherFunction(model, quantity, fold=False)
@@ -53,12 +53,9 @@ def variants(model: SpeakerModel) -> dict[str, Gradient]:
     def full(function: TeacherFunction) -> Gradient:
         return lambda points, lengths, targets: function.gradient(points, lengths, targets, half=False)
 
-    unfused = TeacherFunction(folded(model)[0], quantity, fold=False)
-    found = dict(zip(WITHOUT, (full(engine), full(unfused), full(plain), with_parameters, one_by_one), strict=True))
-    found["bf16"] = lambda points, lengths, targets: engine.gradient(points, lengths, targets, half=True)
-    if any(isinstance(module, nn.Conv2d) for module in model.modules()):
-        last = folded(model)[0].to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        found["channels_last"] = full(TeacherFunction(last, quantity, fold=False))
+    own = TeacherFunction(folded(model)[0], quantity, fold=False)
+    found = dict(zip(WITHOUT, (full(engine), full(own), full(plain), with_parameters, one_by_one), strict=True))
+    found[BESIDE] = lambda points, lengths, targets: engine.gradient(points, lengths, targets, half=True)
     return found
 
 
@@ -87,11 +84,11 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     found: dict[str, float] = {}
-    print(f"| network | {' | '.join((*WITHOUT, *BESIDE))} |\n|---{'|---' * len((*WITHOUT, *BESIDE))}|")
+    columns = (*WITHOUT, BESIDE)
+    print(f"| network | {' | '.join(columns)} |\n|---{'|---' * len(columns)}|")
     for name, channels in NETWORKS.items():
         best = measure(name, channels, 2 if given.quick else 5)
-        cells = (f"{best[key]:.1f}" if key in best else "" for key in (*WITHOUT, *BESIDE))
-        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+        print(f"| {name} | {' | '.join(f'{best[key]:.1f}' for key in columns)} |", flush=True)
         found |= {f"{name}_{key}_cpu_ms": round(value, 2) for key, value in best.items()}
     if given.json:
         given.json.write_text(json.dumps(found, indent=1) + "\n")

@@ -64,7 +64,7 @@ class Agreement:
 class TeacherFunction:
     """``quantity`` of ``model``, and its gradient in fp32 (``half`` False) or with bf16 convolutions.
 
-    :param fold: fold batch norms away where that is exact, and fuse frame layers.
+    :param fold: fold batch norms away where that is exact, fuse frame layers, and lay maps of images channels last.
     :param compiled: compile the gradient with torch.compile, where a C++ compiler is found; costs minutes, once.
     """
 
@@ -73,10 +73,13 @@ class TeacherFunction:
         self.model.eval().requires_grad_(False)
         self.compiles = compiled and has_compiler()
         if fold and not self.compiles:  # a compiler does this itself
-            if fits(self.model) and next(self.model.parameters()).device.type == "cpu":  # where it was measured
+            on_cpu = next(self.model.parameters()).device.type == "cpu"  # where it was measured
+            if on_cpu and fits(self.model):
                 self.model = FusedEcapa(self.model)
             else:
                 fuse(self.model)
+            if on_cpu and any(isinstance(module, nn.Conv2d) for module in self.model.modules()):
+                self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.quantity = quantity
         self._half = self.model
         self._compiled: dict[bool, Callable[..., Tensor]] = {}
