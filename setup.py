@@ -36,7 +36,7 @@ setup(
             "jinja2>=3.1",
             "multi_quantization>=0.1.1",
             "scikit-learn>=1.6",
-            "scipy>=1.13",
+            "scipy>=1.14",
         ],
         "m4a": ["av>=14"],
         "resample": ["soxr>=0.5"],

@@ -10,6 +10,7 @@ import io
 import itertools
 import os
 import re
+import stat
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -232,14 +233,17 @@ def _decoded(source: Source) -> bytes:
 
 
 def _existing(source: Source) -> str:
-    path = Path(source.value)
-    if not os.path.isfile(path):  # unlike Path.is_file False for a name that is too long
+    try:
+        status = os.stat(source.value)
+    except (OSError, ValueError):  # a name that is too long, or holds a NUL, too
+        status = None
+    if status is None or not stat.S_ISREG(status.st_mode):
         in_ark = re.search(r":\d+$", source.value)
         remedy = "audio inside an ark isn't read, copy it out" if in_ark else "mend the path or put the file back"
         raise AudioProblem(named(source), "no such file", remedy)
-    if path.stat().st_size == 0:
+    if status.st_size == 0:
         raise AudioProblem(named(source), "empty file of 0 bytes", "make the file again or remove it")
-    return str(path)
+    return source.value
 
 
 def _check_container(file: Any, source: Source) -> None:

@@ -58,9 +58,14 @@ class AugmentConfig:
         return any(getattr(self, name) > 0 for name in names)
 
     @property
+    def masks_features(self) -> bool:
+        """Whether features are hidden."""
+        return self.time_mask > 0 or self.bin_mask > 0
+
+    @property
     def is_on(self) -> bool:
         """Whether anything is done at all."""
-        return self.changes_audio or self.time_mask > 0 or self.bin_mask > 0
+        return self.changes_audio or self.masks_features
 
 
 class Augmenter:
@@ -84,7 +89,7 @@ class Augmenter:
         """
         random = generator(self.config.seed, utterance, epoch, _WAVE)
         changed = self._channel(self._scene(waveform, random), random)
-        peak = float(changed.abs().max()) if len(changed) else 0.0
+        peak = max(map(abs, map(float, changed.aminmax()))) if len(changed) else 0.0
         if not np.isfinite(peak) or (peak == 0.0 and bool((waveform.abs() > AUDIBLE).any())):
             raise UserError(f"augment: {utterance}: NaN, infinite or all-zero samples came out in epoch {epoch}")
         return changed / peak if peak > 1.0 else changed
@@ -98,6 +103,8 @@ class Augmenter:
 
         :param features: (T, F).
         """
+        if not self.config.masks_features:
+            return features
         random = generator(self.config.seed, utterance, epoch, _SPEC)
         masked, mean = features.clone(), features.mean(0)
         for _ in range(self.config.masks):

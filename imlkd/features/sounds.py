@@ -67,8 +67,8 @@ class Sounds:
             first = int(random.integers(0, max(1, file.frames - samples + 1)))
             file.seek(first)
             found = file.read(min(samples, file.frames), dtype="float32", always_2d=True)[:, 0]
-        repeated: Samples = np.resize(self._finite(path, found), samples)
-        return repeated
+        found = self._finite(path, found)
+        return found if len(found) == samples else np.resize(found, samples)
 
     def response(self, random: np.random.Generator) -> Samples:
         """A room impulse response drawn, channel 0, from its direct sound on."""

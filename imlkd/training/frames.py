@@ -6,7 +6,7 @@ give the same numbers; they differ in what they hold in memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,6 +28,7 @@ from imlkd.kaldi_io import read_array
 
 _MARGIN = 2  # frames read on both sides of a crop: a window of 25 ms reaches less than two hops beyond its frame
 _MEAN_OF = 500  # utterances that the mean frame is taken from
+_TOGETHER = 8  # crops that go through the filterbank at once: more than fit a core's cache are slower again
 
 
 @dataclass(frozen=True)
@@ -68,20 +69,18 @@ class LazyFrames:
 
     def __getitem__(self, rows: Tensor) -> Tensor:
         """(B, T) rows, consecutive in each line -> (B, T, F), augmented as they are in this epoch."""
-        return torch.stack([self._crop(int(line[0]), len(line), augmented=True) for line in rows])
+        return self._crops(rows, self.epoch)
 
     def clean(self, rows: Tensor) -> Tensor:
         """The same crops, (B, T, F), unaugmented."""
-        return torch.stack([self._crop(int(line[0]), len(line), augmented=False) for line in rows])
+        return self._crops(rows, None)
 
     def waveforms(self, rows: Tensor) -> list[Tensor] | None:
         """(samples,) of each of the same crops, augmented; None where the audio is left as it is."""
         store = self.store
         if not isinstance(store, AudioFrames) or store.augmenter is None or not store.augmenter.config.changes_audio:
             return None
-        places = ((self._place(int(line[0])), len(line)) for line in rows)
-        segments = [Segment(name, start, frames) for (name, start), frames in places]
-        return [store.waveform_of_epoch(store.augmenter, segment, self.epoch) for segment in segments]
+        return [store.waveform(segment, self.epoch) for segment in self._segments(rows)]
 
     @property
     def is_augmented(self) -> bool:
@@ -95,16 +94,19 @@ class LazyFrames:
         total = torch.stack([crop.sum(dim) for crop in crops]).sum(0)
         return (total / int(self._lengths[some].sum())).float()
 
-    def _crop(self, row: int, frames: int, augmented: bool) -> Tensor:
-        name, start = self._place(row)
-        if augmented and isinstance(self.store, AudioFrames):
-            return self.store.crop_of_epoch(name, start, frames, self.epoch)
-        return self.store.crop(name, start, frames)
+    def _crops(self, rows: Tensor, epoch: int | None) -> Tensor:
+        segments = self._segments(rows)
+        if isinstance(self.store, AudioFrames):
+            return torch.stack(self.store.crops(segments, epoch))
+        return torch.stack([self.store.crop(one.utterance, one.start, one.frames) for one in segments])
 
-    def _place(self, row: int) -> tuple[str, int]:
-        """Utterance of a row, and its frame there."""
-        index = int(np.searchsorted(self._starts, row, side="right")) - 1
-        return self._names[index], row - int(self._starts[index])
+    def _segments(self, rows: Tensor) -> list[Segment]:
+        """What lies in each line of rows."""
+        found = []
+        for row in rows[:, 0].tolist():
+            index = int(np.searchsorted(self._starts, row, side="right")) - 1
+            found.append(Segment(self._names[index], row - int(self._starts[index]), rows.shape[1]))
+        return found
 
 
 class ArkFrames:
@@ -141,32 +143,35 @@ class AudioFrames:
 
     def crop(self, utterance: str, start: int, frames: int) -> Tensor:
         """(frames, F), as clean as the audio."""
-        waveform, skipped = self._around(utterance, start, frames)
-        return self.frontend(waveform)[skipped : skipped + frames]
+        return self.crops([Segment(utterance, start, frames)], None)[0]
 
-    def crop_of_epoch(self, utterance: str, start: int, frames: int, epoch: int) -> Tensor:
-        """(frames, F), augmented as this crop is in this epoch."""
-        if self.augmenter is None:
-            return self.crop(utterance, start, frames)
-        segment = Segment(utterance, start, frames)
-        heard, skipped = self._heard(self.augmenter, segment, epoch)
-        return self.augmenter.masked(self.frontend(heard)[skipped : skipped + frames], segment.id, epoch)
+    def crops(self, segments: Sequence[Segment], epoch: int | None) -> list[Tensor]:
+        """(frames, F) of each, augmented as it is in an epoch; None: as clean as the audio."""
+        found: list[Tensor] = []
+        for first in range(0, len(segments), _TOGETHER):
+            own = segments[first : first + _TOGETHER]
+            heard, skipped = zip(*(self._heard(segment, epoch) for segment in own), strict=True)
+            whole = self.frontend.of_several(heard)
+            for segment, skip, features in zip(own, skipped, whole, strict=True):
+                crop = features[skip : skip + segment.frames]
+                if self.augmenter is not None and epoch is not None:
+                    crop = self.augmenter.masked(crop, segment.id, epoch)
+                found.append(crop)
+        return found
 
-    def waveform_of_epoch(self, augmenter: Augmenter, segment: Segment, epoch: int) -> Tensor:
-        """(samples,) of a crop as it is heard in this epoch: the audio behind ``crop_of_epoch``, without its margin."""
-        heard, skipped = self._heard(augmenter, segment, epoch)
+    def waveform(self, segment: Segment, epoch: int) -> Tensor:
+        """(samples,) of a crop as it is heard in an epoch: the audio behind ``crops``, without its margin."""
+        heard, skipped = self._heard(segment, epoch)
         return cut_out(heard, replace(segment, start=skipped), self.frontend.sample_rate)
 
-    def _heard(self, augmenter: Augmenter, segment: Segment, epoch: int) -> tuple[Tensor, int]:
-        """What is around a crop, augmented, and how many frames lie in front of the crop."""
-        waveform, skipped = self._around(segment.utterance, segment.start, segment.frames)
-        return augmenter.augmented(waveform, segment.id, epoch), skipped
-
-    def _around(self, utterance: str, start: int, frames: int) -> tuple[Tensor, int]:
+    def _heard(self, segment: Segment, epoch: int | None) -> tuple[Tensor, int]:
         """Samples of the crop and a margin on both sides, and how many frames that margin has in front."""
-        first = max(0, start - _MARGIN)
-        count = (start + frames + _MARGIN - first) * self._hop
-        return self.reader.part(utterance, first * self._hop, count), start - first
+        first = max(0, segment.start - _MARGIN)
+        count = (segment.start + segment.frames + _MARGIN - first) * self._hop
+        waveform = self.reader.part(segment.utterance, first * self._hop, count)
+        if self.augmenter is not None and epoch is not None:
+            waveform = self.augmenter.augmented(waveform, segment.id, epoch)
+        return waveform, segment.start - first
 
 
 def lhotse_frames(path: Path) -> ArrayFrames:

@@ -57,6 +57,15 @@ def test_frames_are_kaldis(config: FbankConfig, samples: int) -> None:
     assert found.dtype == np.float32 and frontend.dim == config.num_mel_bins
 
 
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+def test_several_at_once_are_kaldis_of_each(config: FbankConfig) -> None:
+    waves = [wave(samples, samples) for samples in (600, 16000, 16079, 16080, 35321, 700)]
+    found = LogMel(config).of_several([torch.from_numpy(one) for one in waves])
+    for one, features in zip(waves, found, strict=True):
+        np.testing.assert_allclose(features, kaldi_frames(one, config)[:, 1:], atol=2e-3)
+        torch.testing.assert_close(features, LogMel(config)(torch.from_numpy(one)), atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("level", [1e-4, 0.01, 1.0])
 def test_levels_shift_the_log(level: float) -> None:
     """Against the offset of 327 units the faintest level is near float32's noise."""

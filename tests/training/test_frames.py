@@ -16,7 +16,7 @@ from imlkd.corpora.shar import export_shar
 from imlkd.errors import UserError
 from imlkd.features.augment import AugmentConfig, Augmenter
 from imlkd.features.extract import FeaturesConfig
-from imlkd.features.segments import SegmentsConfig
+from imlkd.features.segments import Segment, SegmentsConfig
 from imlkd.features.speech import PartReader
 from imlkd.kaldi_io import read_array, read_table
 from imlkd.training.frames import AudioFrames, FramesConfig, LazyFrames
@@ -141,8 +141,19 @@ def test_without_augmentation_audio_is_clean(toy_corpus: Path) -> None:
     plain, off = AudioFrames(reader, fbank), AudioFrames(reader, fbank, Augmenter(AugmentConfig(), fbank.sample_rate))
     for start, frames in ((0, 50), (31, 70), (0, 130), (128, 2)):
         expected = plain.crop("s0-u0", start, frames)
-        assert torch.equal(off.crop_of_epoch("s0-u0", start, frames, 3), expected)
+        assert torch.equal(off.crops([Segment("s0-u0", start, frames)], 3)[0], expected)
         assert len(expected) == frames
+
+
+def test_crops_together_are_those_alone(toy_corpus: Path) -> None:
+    """Whoever stands beside it in the batch; also at the ends of an utterance, where the filterbank mirrors."""
+    fbank = load_config(FeaturesConfig, toy_corpus / "features.yaml").fbank
+    reader = PartReader(toy_corpus, fbank.sample_rate)
+    segments = [Segment(f"s{s}-u{u}", start, 50) for s in range(4) for u in range(4) for start in (0, 1, 40, 80)]
+    for augment in (None, Augmenter(NOISY, fbank.sample_rate)):
+        store = AudioFrames(reader, fbank, augment)
+        for segment, crop in zip(segments, store.crops(segments, 2), strict=True):
+            torch.testing.assert_close(crop, store.crops([segment], 2)[0], atol=1e-5, rtol=0)
 
 
 def test_what_does_not_go_together(toy_corpus: Path, tmp_path: Path) -> None:
