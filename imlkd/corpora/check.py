@@ -204,5 +204,7 @@ def _refuse(bad: list[BadAudio], total: int, bad_list: Path | None, max_bad: flo
     remedies = ", or ".join(dict.fromkeys(one.remedy for one in bad))
     everything = f" (all in {bad_list})" if bad_list else ""
     count = sum(one.utterances for one in bad)
+    if count == total and all(one.what == "no such file" for one in bad):
+        remedies += ", or, where all of it has moved, say so (`imlkd data relocate`)"
     allowed = f", more than --max-bad {100 * max_bad:g}%" if max_bad else ""
     raise UserError(f"{count} of {total} utterances have bad audio{allowed}{everything}: {listed}{more}: {remedies}")

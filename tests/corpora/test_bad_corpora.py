@@ -70,6 +70,8 @@ def test_odd_names_and_audio_that_has_moved(sets: tuple[Path, Path], tmp_path: P
         path.rename(both / path.name)
     for folder in sets:
         (folder / "wav.scp").write_text((folder / "wav.scp").read_text().replace(f"{folder.parent}/audio", "/old ü"))
+    with pytest.raises(UserError, match="no such file.* where all of it has moved, say so .`imlkd data relocate`"):
+        prepare_corpus(*arguments, say=lambda line: None)
     prepare_corpus(*arguments, relocate=("/old ü", str(both)), say=lambda line: None)
     found = read_data_dir(tmp_path / "a b" / "öut" / "train")
     assert all(path.startswith(f"{both}/") and Path(path).is_file() for path in found.wav.values())
