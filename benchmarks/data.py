@@ -91,6 +91,50 @@ def open_training(data: Path) -> dict[str, float]:
     return measured([sys.executable, "-c", OPEN, str(data)])
 
 
+OPEN_STUDENT = """
+import sys; from pathlib import Path
+from imlkd.attribution.origin import training_table
+from imlkd.attribution.targets import classes_of
+from imlkd.distillation.objective import build_method
+from imlkd.training.frames import FramesConfig
+from imlkd.training.pool import load_pool
+from imlkd.training.student import TeacherTargets
+data, folder = Path(sys.argv[1]), Path(sys.argv[2])
+segments, classes = training_table(folder, data), classes_of(data, folder)
+pool = load_pool(data, segments, classes, FramesConfig("ark"), None, folder)
+targets = TeacherTargets(folder, segments, build_method("imlkd"), 30.0)
+batch = targets.batch(pool, pool.epoch_batches(64 * 200, 1, 1, 0)[0])
+assert batch.teacher_logits_gated.shape == (len(batch.labels), len(classes)) and len(batch.labels) > 30
+"""
+
+
+def open_student(data: Path, folder: Path) -> dict[str, float]:
+    """The same of a student of method imlkd, with a segment an utterance and its targets in arks."""
+    write_one_target(data, folder)
+    return measured([sys.executable, "-c", OPEN_STUDENT, str(data), str(folder)])
+
+
+def write_one_target(data: Path, folder: Path) -> None:
+    """The targets of one segment in the name of all."""
+    import numpy as np
+
+    from imlkd.attribution.relevance import RelevanceConfig
+    from imlkd.config import save_config
+    from imlkd.features.segments import SegmentsConfig, write_segments
+    from imlkd.kaldi_io import ArkWriter, read_table, write_table
+    from imlkd.training.pool import grid_of, speakers_of
+
+    config, classes = RelevanceConfig(segments=SegmentsConfig(durations=[2.0], hop=8.0)), len(speakers_of(data))
+    segments = grid_of(data, config.segments)
+    write_segments(folder / "segments", segments)
+    save_config(config, folder / "config.yaml")
+    with ArkWriter(folder / "one.ark", folder / "one.scp") as writer:
+        for kind, length in (("cosines", classes), ("cosines_gated", classes), ("relevance", 200)):
+            writer.write(kind, np.full(length, 0.5, np.float32))
+    for kind, place in read_table(folder / "one.scp").items():
+        write_table(folder / f"{kind}.scp", dict.fromkeys(segments.ids(), place))
+
+
 def write_one_ark(data: Path) -> None:
     """Features and speech activity of one utterance in the name of all."""
     import numpy as np
@@ -175,6 +219,12 @@ def main() -> None:
         found["open_peak_mb_of_tenth"] = opened["mb"]
         more = UTTERANCES - UTTERANCES // TENTH
         found["open_bytes_an_utterance"] = (found["open_peak_mb"] - opened["mb"]) * 2**20 / more
+        opened, tenth = (
+            open_student(Path(folder, name, "data/train"), Path(folder, name, "targets")) for name in ("whole", "tenth")
+        )
+        found |= {"student_open_seconds": opened["seconds"], "student_open_cpu_seconds": opened["cpu"],
+                  "student_open_peak_mb": opened["mb"], "student_open_peak_mb_of_tenth": tenth["mb"],
+                  "student_open_bytes_a_segment": (opened["mb"] - tenth["mb"]) * 2**20 / more}  # fmt: skip
         found |= headers(Path(folder, "headers"), 2000 if options.quick else 20000)
     found |= membership()
     if os.environ.get("SVMINI"):

@@ -224,8 +224,10 @@ def read_scp_arrays(scp: Path | str) -> dict[str, FloatArray]:
 class OpenArks:
     """Plain float vectors and matrices out of arks that stay mapped; all else goes through ``read_array``."""
 
-    def __enter__(self) -> OpenArks:
+    def __init__(self) -> None:
         self._maps: dict[str, mmap.mmap | None] = {}
+
+    def __enter__(self) -> OpenArks:
         return self
 
     def __exit__(self, *_: object) -> None:

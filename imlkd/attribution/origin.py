@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from imlkd.attribution.curves import FUSED, curve_names
 from imlkd.attribution.relevance import RelevanceConfig
 from imlkd.config import load_config, save_config
+from imlkd.corpora.disk_table import DiskTable
 from imlkd.errors import UserError
+from imlkd.features.segment_table import segments_on_disk
 from imlkd.features.segments import Segment, read_segments
 from imlkd.files import sha256_file
 from imlkd.kaldi_io import read_lines
@@ -72,12 +75,24 @@ def save_origin(origin: Origin, folder: Path) -> None:
 
 def training_segments(folder: Path) -> list[Segment]:
     """The segments that students train on: those of stage 3 without what ``on_failure: exclude`` leaves out."""
-    segments, failed = read_segments(folder / "segments"), folder / FAILED
+    gone = _left_out(folder)
+    return [segment for segment in read_segments(folder / "segments") if segment.id not in gone]
+
+
+def training_table(folder: Path, data_dir: Path) -> Sequence[Segment]:
+    """The same, as numbers where they can be (``segments_on_disk``)."""
+    path = folder / "segments"
+    if not path.is_file():
+        raise UserError(f"{path}: no such file: run stage 3 first")
+    return segments_on_disk(path, DiskTable(data_dir / "utt2num_frames"), _left_out(folder))
+
+
+def _left_out(folder: Path) -> set[str]:
+    failed = folder / FAILED
     config = load_config(RelevanceConfig, folder / "config.yaml")
     if config.on_failure != "exclude" or not failed.is_file():
-        return segments
-    gone = {line.split()[0] for _, line in read_lines(failed)}
-    return [segment for segment in segments if segment.id not in gone]
+        return set()
+    return {line.split()[0] for _, line in read_lines(failed)}
 
 
 def check_origin(folder: Path, teacher: Path | None = None, curve: str | None = None) -> Origin:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -16,11 +16,12 @@ from imlkd.attribution.integrated_gradients import Attribution, IntegratedGradie
 from imlkd.attribution.occlusion import Occlusion
 from imlkd.attribution.quantities import quantity_of
 from imlkd.attribution.relevance import RelevanceConfig, frame_relevance
+from imlkd.corpora.disk_table import DiskTable
 from imlkd.corpora.selection import spread
-from imlkd.corpora.utterance_classes import utterance_classes
+from imlkd.corpora.utterance_classes import class_table, utterance_classes
 from imlkd.errors import UserError
 from imlkd.features.segments import Segment
-from imlkd.features.speech import SpeechReader
+from imlkd.features.speech import PartReader, SpeechReader
 from imlkd.features.wave_frames import gain_of_samples, waveform_parts
 from imlkd.kaldi_io import FloatArray, sort_ids
 from imlkd.models.speaker_model import CosineHead, SpeakerModel
@@ -55,8 +56,8 @@ class Explainer:
 
     model: SpeakerModel
     classes: list[str]
-    labels: dict[str, str]
-    speech: SpeechReader
+    labels: Mapping[str, str]
+    speech: SpeechReader | PartReader
     config: RelevanceConfig
 
     def __post_init__(self) -> None:
@@ -152,7 +153,7 @@ def columns_of(head: CosineHead, classes: list[str]) -> list[int]:
 
 def classes_of(data_dir: Path, teacher: Path | None = None) -> list[str]:
     """The speakers of a data directory, or the classes that the teacher in a folder has instead, in C order."""
-    return sort_ids(set(utterance_classes(data_dir, teacher).values()))
+    return sort_ids({label for _, label in DiskTable(class_table(data_dir, teacher)).lines()})
 
 
 def device_of(job: int) -> torch.device:
@@ -169,3 +170,13 @@ def explainer_of(
     labels = utterance_classes(data_dir, teacher)
     speech = SpeechReader(data_dir, model.frontend.sample_rate, allow_pipes)
     return Explainer(model, sort_ids(set(labels.values())), labels, speech, config)
+
+
+def explainer_beside(
+    teacher: Path, data_dir: Path, config: RelevanceConfig, allow_pipes: bool = False, device: torch.device = CPU
+) -> Explainer:
+    """The same for a training, which asks for segments anywhere: labels and tables of audio stay on the disk."""
+    model = load_model(teacher).to(device)
+    labels = DiskTable(class_table(data_dir, teacher))
+    speech = PartReader(data_dir, model.frontend.sample_rate, allow_pipes)
+    return Explainer(model, classes_of(data_dir, teacher), labels, speech, config)

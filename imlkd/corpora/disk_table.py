@@ -21,6 +21,8 @@ from imlkd.files import os_errors
 Indices = npt.NDArray[np.integer]
 _BLOCK = 1 << 20  # bytes
 _LINES = 10000
+_KEPT = 4096  # keys of a table
+_NO_LINE = (-1, ("", ""))
 
 
 class DiskTable(Mapping[str, str]):
@@ -36,6 +38,7 @@ class DiskTable(Mapping[str, str]):
         with os_errors(self.path):
             self._file = open(self.path, "rb")  # noqa: SIM115  (as long as the table)
             self._starts = _line_starts(self._file.fileno())
+        self._keys: dict[int, bytes] = {}
         if len(self._starts) < 2:
             raise UserError(f"{self.path}: empty file: expected at least one line")
 
@@ -57,8 +60,8 @@ class DiskTable(Mapping[str, str]):
     def place(self, key: str) -> int | None:
         """The number of the line that begins with ``key``, from 0; None when there is none."""
         wanted = key.encode()
-        place = bisect.bisect_left(range(len(self)), wanted, key=lambda number: self._raw(number).split(maxsplit=1)[0])
-        return place if place < len(self) and self._raw(place).split(maxsplit=1)[0] == wanted else None
+        place = bisect.bisect_left(range(len(self)), wanted, key=self._key)
+        return place if place < len(self) and self._key(place) == wanted else None
 
     def line(self, number: int) -> tuple[str, str]:
         """Id and value of a line."""
@@ -70,10 +73,11 @@ class DiskTable(Mapping[str, str]):
     def lines(self) -> Iterator[tuple[str, str]]:
         """(id, value) of every line, in the file's order."""
         for line in self._texts():
-            parts = line.split(maxsplit=1)
-            if len(parts) != 2:
-                raise self._problem(line)
-            yield parts[0], parts[1].rstrip()
+            try:
+                key, value = line.split(maxsplit=1)
+            except ValueError:
+                raise self._problem(line) from None
+            yield key, value.rstrip()
 
     def _texts(self) -> Iterator[str]:
         """Every line, a block decoded at a time; by number, not by the file's position, which processes share."""
@@ -87,6 +91,15 @@ class DiskTable(Mapping[str, str]):
 
     def _raw(self, number: int) -> bytes:
         return self._between(number, number + 1)
+
+    def _key(self, number: int) -> bytes:
+        """Of a line; the first ones asked for are kept, among them those that every search begins with."""
+        key = self._keys.get(number)
+        if key is None:
+            key = self._raw(number).split(maxsplit=1)[0]
+            if len(self._keys) < _KEPT:
+                self._keys[number] = key
+        return key
 
     def _problem(self, line: str) -> UserError:
         return UserError(f"{self.path}: expected an id and a value, found {line[:60]!r}: make the table again")
@@ -165,13 +178,18 @@ class ByName(Mapping[str, int]):
 
 def values_along(table: DiskTable, names: Iterable[str]) -> Iterator[str | None]:
     """The value of each of ``names``, which are in the table's order; None where it has no such id."""
-    lines = table.lines()
-    line = next(lines, None)
+    return (None if found is None else found[1] for found in lines_along(table, names))
+
+
+def lines_along(table: DiskTable, names: Iterable[str]) -> Iterator[tuple[int, str] | None]:
+    """The number of each one's line, from 0, and its value."""
+    lines = enumerate(table.lines())
+    number, (key, value) = next(lines, _NO_LINE)
     for name in names:
-        while line is not None and line[0] != name and line[0].encode() < name.encode():
-            line = next(lines, None)
-        if line is not None and line[0] == name:
-            yield line[1]
-            line = next(lines, None)
+        while number >= 0 and key != name and key.encode() < name.encode():
+            number, (key, value) = next(lines, _NO_LINE)
+        if number >= 0 and key == name:
+            yield number, value
+            number, (key, value) = next(lines, _NO_LINE)
         else:
             yield None

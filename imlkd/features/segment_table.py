@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
-from operator import eq
+from operator import attrgetter, eq
 from pathlib import Path
 from typing import overload
 
 import numpy as np
 import numpy.typing as npt
 
-from imlkd.corpora.disk_table import DiskIds, DiskTable, values_along
+from imlkd.corpora.disk_table import DiskIds, DiskTable, lines_along, values_along
 from imlkd.errors import UserError
 from imlkd.features.fbank import FRAMES_PER_SECOND
-from imlkd.features.segments import Segment, SegmentsConfig
-from imlkd.kaldi_io import FloatArray, OpenArks
+from imlkd.features.segments import Segment, SegmentsConfig, each_segment, segment_id
+from imlkd.kaldi_io import FloatArray, OpenArks, sort_ids
 
 Numbers = npt.NDArray[np.int32]
 Wide = npt.NDArray[np.int64]
-_TOGETHER = 1000  # utterances
+_TOGETHER = 1000  # utterances or segments
 _ID_FRAMES, _ID_START = 10_000, 100_000  # from here on a segment's id sorts otherwise than its numbers
 
 
@@ -49,6 +50,13 @@ class SegmentTable(Sequence[Segment]):
         columns = np.array([(order[s.utterance], s.start, s.frames) for s in segments], dtype=np.int32).reshape(-1, 3)
         return cls(names, *np.ascontiguousarray(columns.T))
 
+    @classmethod
+    def over(cls, segments: Sequence[Segment]) -> SegmentTable:
+        """Segments as a table over the utterances that they come from, in C order."""
+        if isinstance(segments, SegmentTable):
+            return segments
+        return cls.of(segments, sort_ids({segment.utterance for segment in segments}))
+
     def __len__(self) -> int:
         return len(self.utterance)
 
@@ -62,9 +70,30 @@ class SegmentTable(Sequence[Segment]):
         return Segment(self.names[int(self.utterance[index])], int(self.start[index]), int(self.frames[index]))
 
     def __iter__(self) -> Iterator[Segment]:
-        for number, own in itertools.groupby(range(len(self)), key=self.utterance.__getitem__):
-            name = self.names[int(number)]
-            yield from (Segment(name, int(self.start[i]), int(self.frames[i])) for i in own)
+        return itertools.starmap(Segment, self._rows())
+
+    def ids(self) -> Iterator[str]:
+        """The id of each segment."""
+        return itertools.starmap(segment_id, self._rows())
+
+    def _rows(self) -> Iterator[tuple[str, int, int]]:
+        """Utterance, start, frames; names are read along, as they lie on the disk."""
+        following, taken, last, name = iter(self.names), 0, -1, ""
+        own = (self.utterance, self.start, self.frames)
+        for first in range(0, len(self), _TOGETHER):
+            columns = (column[first : first + _TOGETHER].tolist() for column in own)
+            for number, start, frames in zip(*columns, strict=True):
+                if number >= taken:
+                    name, taken = next(itertools.islice(following, number - taken, None)), number + 1
+                elif number != last:
+                    name = self.names[number]
+                last = number
+                yield name, start, frames
+
+
+def ids_of(segments: Sequence[Segment]) -> Iterator[str]:
+    """The id of each segment."""
+    return segments.ids() if isinstance(segments, SegmentTable) else (segment.id for segment in segments)
 
 
 def grid_on_disk(data_dir: Path, config: SegmentsConfig) -> tuple[SegmentTable, list[str], int]:
@@ -99,6 +128,29 @@ def grid_on_disk(data_dir: Path, config: SegmentsConfig) -> tuple[SegmentTable, 
     return SegmentTable(DiskIds(lengths, np.flatnonzero(used)), renumbered, start, frames), first, len(lost)
 
 
+def segments_on_disk(path: Path, utterances: DiskTable, without: Container[str] = frozenset()) -> Sequence[Segment]:
+    """``read_segments`` as a table, whose names are those of ``utterances`` that segments come from.
+
+    :param utterances: a table that has them all.
+    :param without: ids that are left out.
+    :returns: a list where utterances do not sort as their segments do, or the table lacks one.
+    :raises UserError: for what ``read_segments`` refuses.
+    """
+    columns = array("i")
+    kept = (segment for segment in each_segment(path) if segment.id not in without)
+
+    def names() -> Iterator[str]:
+        for number, (name, own) in enumerate(itertools.groupby(kept, key=attrgetter("utterance"))):
+            columns.extend(itertools.chain.from_iterable((number, one.start, one.frames) for one in own))
+            yield name
+
+    places = array("i", (-1 if found is None else found[0] for found in lines_along(utterances, names())))
+    if not places or -1 in places:
+        return [segment for segment in each_segment(path) if segment.id not in without]
+    utterance, start, frames = np.ascontiguousarray(np.frombuffer(columns, np.int32).reshape(-1, 3).T)
+    return SegmentTable(DiskIds(utterances, np.frombuffer(places, np.int32)), utterance, start, frames)
+
+
 def _refuse_dropped(count: int, first: list[str], total: int, config: SegmentsConfig) -> None:
     if count > config.max_dropped * total:
         raise UserError(
@@ -109,7 +161,7 @@ def _refuse_dropped(count: int, first: list[str], total: int, config: SegmentsCo
 
 def _by_id(table: SegmentTable) -> Wide:
     """Places of the segments in the order of their ids."""
-    keys = [segment.id.encode() for segment in table]
+    keys = [name.encode() for name in table.ids()]
     return np.array(sorted(range(len(keys)), key=keys.__getitem__), dtype=np.int64)
 
 

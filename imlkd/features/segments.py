@@ -38,7 +38,12 @@ class Segment:
 
     @property
     def id(self) -> str:
-        return f"{self.utterance}-{self.frames:04d}-{self.start:05d}"
+        return segment_id(self.utterance, self.start, self.frames)
+
+
+def segment_id(utterance: str, start: int, frames: int) -> str:
+    """What a segment is called."""
+    return f"{utterance}-{frames:04d}-{start:05d}"
 
 
 Speech = Mapping[str, npt.NDArray[np.float32]]

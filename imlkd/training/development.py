@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 
 import numpy as np
 import torch
@@ -33,8 +32,7 @@ class Development:
 
         :raises UserError: when there are not so many.
         """
-        utterances = Counter(pool.labels.values())
-        fit = sorted(label for label, count in utterances.items() if count > 1)
+        fit = sorted(label for label, count in pool.class_sizes().items() if count > 1)
         if speakers < 2 or len(fit) <= speakers:
             raise UserError(
                 f"training.dev_speakers {speakers}: of {len(fit)} speakers with two utterances or more, give 2 to"

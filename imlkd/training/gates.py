@@ -7,6 +7,7 @@ features.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from imlkd.attribution.curves import FUSED
 from imlkd.attribution.online import Heard, OnlineTeacher
 from imlkd.attribution.origin import check_origin, front_end_digest
 from imlkd.attribution.relevance import RelevanceConfig, frame_relevance
-from imlkd.attribution.targets import CPU, explainer_of
+from imlkd.attribution.targets import CPU, explainer_beside
 from imlkd.config import load_config
 from imlkd.distillation.batch import DistillationBatch
 from imlkd.distillation.integrated_inputs import (
@@ -31,11 +32,12 @@ from imlkd.distillation.integrated_inputs import (
     time_gate,
 )
 from imlkd.errors import UserError
+from imlkd.features.segment_table import SegmentTable, ids_of
 from imlkd.features.segments import Segment
-from imlkd.kaldi_io import FloatArray, read_array, read_table
 from imlkd.models.speaker_model import FrontEnd
 from imlkd.models.store import WEIGHTS
 from imlkd.training.sampling import Indices, SegmentPool
+from imlkd.training.stored_arrays import StoredArrays, stored_arrays
 
 SEGMENT, ONLINE = "segment", "online"
 
@@ -63,14 +65,14 @@ class IntegratedInputs:
     """
 
     def __init__(
-        self, config: GateConfig, targets_dir: Path, segments: list[Segment], teacher: Path, data_dir: Path,
+        self, config: GateConfig, targets_dir: Path, segments: Sequence[Segment], teacher: Path, data_dir: Path,
         frontend: FrontEnd, device: torch.device = CPU, allow_pipes: bool = False,
     ) -> None:  # fmt: skip
         config.check()
         self.config, self.segments = config, segments
         settings = load_config(RelevanceConfig, targets_dir / "config.yaml")
         self.settings, self.rho = settings, settings.rho if config.rho is None else config.rho
-        self._relevance = self._read(targets_dir)
+        self._relevance = None if config.relevance == ONLINE else self._stored(targets_dir)
         self.teacher: OnlineTeacher | None = None
         if config.kind in NEED_MAP and config.relevance != ONLINE:
             raise UserError(
@@ -81,7 +83,7 @@ class IntegratedInputs:
             if not (teacher / WEIGHTS).is_file():
                 raise UserError(f"{teacher}: holds no teacher, which this gate runs beside the student: give --teacher")
             settings = replace(settings, sign="relu") if config.kind in NEED_MAP else settings
-            explainer = explainer_of(teacher, data_dir, settings, allow_pipes, device)
+            explainer = explainer_beside(teacher, data_dir, settings, allow_pipes, device)
             self.teacher = OnlineTeacher(explainer, config.nodes)
             theirs = self.teacher.explainer.model.frontend
             if config.kind in NEED_MAP and self.teacher.explainer.model.is_opaque:
@@ -92,17 +94,22 @@ class IntegratedInputs:
                     " features: take a gate over time (soft, top, del, path, perm)"
                 )
 
-    def _read(self, folder: Path) -> list[FloatArray]:
-        """Relevance of each segment; nothing when it is computed online."""
-        if self.config.relevance == ONLINE:
-            return []
+    def _stored(self, folder: Path) -> StoredArrays:
+        """Relevance of each segment, or the curve of each utterance."""
         if self.config.relevance == SEGMENT:
-            return _arrays(folder / "relevance.scp", [segment.id for segment in self.segments])
+            return stored_arrays([folder / "relevance.scp"], ids_of(self.segments))[0]
         curve = self.config.relevance
         check_origin(folder, curve=curve)
-        utterances = sorted({segment.utterance for segment in self.segments})
-        table = dict(zip(utterances, _arrays(folder / f"curves/{curve}/relevance.scp", utterances), strict=True))
-        return [table[s.utterance][s.start : s.start + s.frames] for s in self.segments]
+        self._table = SegmentTable.over(self.segments)
+        return stored_arrays([folder / f"curves/{curve}/relevance.scp"], self._table.names, "utterances")[0]
+
+    def _relevance_of_segments(self, stored: StoredArrays, chosen: Indices) -> Tensor:
+        """(B, T) from the disk."""
+        if self.config.relevance == SEGMENT:
+            return stored.rows(chosen)
+        own = self._table
+        parts = zip(own.utterance[chosen], own.start[chosen], own.frames[chosen], strict=True)
+        return torch.from_numpy(np.stack([stored[name][start : start + frames] for name, start, frames in parts]))
 
     def fill(self, batch: DistillationBatch, pool: SegmentPool, chosen: Indices, scale: float) -> None:
         """Set relevance, gate or integrated input, and the teacher's logits for it.
@@ -141,7 +148,8 @@ class IntegratedInputs:
             attribution = self.teacher.attribution(heard).cpu()
             batch.relevance = self.teacher.relevance(attribution)
             return attribution
-        batch.relevance = torch.from_numpy(np.stack([self._relevance[i] for i in chosen]))
+        assert self._relevance is not None
+        batch.relevance = self._relevance_of_segments(self._relevance, chosen)
         return None
 
     def _energy(self, features: Tensor) -> Tensor:
@@ -163,11 +171,3 @@ def check_relevance_name(name: str) -> None:
         raise UserError(
             f"gate.relevance {name!r}: expected {SEGMENT}, {ONLINE}, {FUSED}, full, or the frames of a duration (200)"
         )
-
-
-def _arrays(scp: Path, names: list[str]) -> list[FloatArray]:
-    table = read_table(scp, fields=2)
-    lacking = [name for name in names if name not in table]
-    if lacking:
-        raise UserError(f"{scp}: lacks {len(lacking)} that students train on (first: {lacking[0]}): run stage 3 again")
-    return [read_array(table[name]) for name in names]

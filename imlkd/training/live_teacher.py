@@ -12,7 +12,7 @@ from torch import Tensor
 from imlkd.distillation.method import Method, Widths
 from imlkd.errors import UserError
 from imlkd.features.fbank import FbankConfig
-from imlkd.features.speech import SpeechReader
+from imlkd.features.speech import PartReader
 from imlkd.models.fbank_model import FbankModel
 from imlkd.models.networks import NetworkSettings, name_of
 from imlkd.models.speaker_model import SpeakerModel, SpeakerOutput
@@ -49,7 +49,7 @@ class LiveTeacher:
             )
         self.model = model.to(device or "cpu").eval().requires_grad_(False)
         shares = isinstance(model, FbankModel) and model.fbank == fbank
-        self.speech = None if shares else SpeechReader(data_dir, model.frontend.sample_rate, allow_pipes)
+        self.speech = None if shares else PartReader(data_dir, model.frontend.sample_rate, allow_pipes)
 
     @torch.no_grad()
     def answer(self, features: Tensor) -> SpeakerOutput:

@@ -48,6 +48,11 @@ class SegmentPool:
         """(S,) frames of each segment."""
         return self._frames
 
+    def class_sizes(self) -> dict[int, int]:
+        """Utterances of each class."""
+        labels, counts = np.unique(self._class, return_counts=True)
+        return dict(zip(labels.tolist(), counts.tolist(), strict=True))
+
     def of_classes(self, labels: set[int]) -> Indices:
         """The segments of these classes."""
         wanted = np.isin(self._class, list(labels))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from imlkd.attribution.origin import NAME, NO_RELEVANCE, Origin, check_origin, training_segments
+from imlkd.attribution.origin import NAME, NO_RELEVANCE, Origin, check_origin, training_table
 from imlkd.attribution.targets import classes_of
 from imlkd.config import bounded, chosen, load_config, save_config, variant
 from imlkd.distillation.batch import DistillationBatch
@@ -25,9 +24,9 @@ from imlkd.errors import UserError
 from imlkd.features.augment import AugmentConfig
 from imlkd.features.extract import FeaturesConfig
 from imlkd.features.fbank import FbankConfig, LogMel
+from imlkd.features.segment_table import ids_of
 from imlkd.features.segments import Segment
 from imlkd.files import make_dir
-from imlkd.kaldi_io import FloatArray, read_scp_arrays
 from imlkd.models.networks import CONFIGS, NetworkSettings, name_of
 from imlkd.models.store import WEIGHTS, load_weights
 from imlkd.training.config import FineTuningConfig, TrainingConfig
@@ -41,6 +40,7 @@ from imlkd.training.pool import load_pool
 from imlkd.training.processes import join_group
 from imlkd.training.sampling import Indices, SegmentPool
 from imlkd.training.start import follow_teacher, warn_of_size
+from imlkd.training.stored_arrays import stored_arrays
 from imlkd.training.teacher import build_model, finish
 from imlkd.training.trainer import Trainer, prepare_torch
 
@@ -76,7 +76,7 @@ def fine_tuned(config: StudentConfig, epochs: int) -> StudentConfig:
 
 
 class TeacherTargets:
-    """The arks of ``targets_<set>/`` in memory, in the order of the segments; only what the method needs is read.
+    """The arks of ``targets_<set>/`` in the order of the segments; only what the method needs, and a batch, is read.
 
     :param inputs: what makes the integrated inputs; None: the soft gate that stage 3 cached.
     :param gate: how often there are integrated inputs, and whether the student hears them.
@@ -85,7 +85,7 @@ class TeacherTargets:
     def __init__(
         self,
         folder: Path,
-        segments: list[Segment],
+        segments: Sequence[Segment],
         method: Method,
         scale: float,
         inputs: IntegratedInputs | None = None,
@@ -99,24 +99,27 @@ class TeacherTargets:
         self.inputs, self.gate = inputs, gate or GateConfig()
         self.explains = needs.input_gradient  # relevance is wanted of every batch, integrated or not
         cached = needs.relevance and inputs is None
-        names = [segment.id for segment in segments]
-        self.cosines = _stacked(folder / "cosines.scp", names) if needs.teacher_logits else None
-        self.cosines_gated = _stacked(folder / "cosines_gated.scp", names) if cached else None
-        self.relevance = _listed(folder / "relevance.scp", names) if cached else None
-        self.embeddings = _stacked(folder / "embedding.scp", names) if needs.teacher_embedding else None
+        wanted = {
+            "cosines": needs.teacher_logits, "cosines_gated": cached, "relevance": cached,
+            "embedding": needs.teacher_embedding,
+        }  # fmt: skip
+        kinds = [kind for kind, is_wanted in wanted.items() if is_wanted]
+        arrays = stored_arrays([folder / f"{kind}.scp" for kind in kinds], ids_of(segments))
+        found = dict(zip(kinds, arrays, strict=True))
+        self.cosines, self.cosines_gated = found.get("cosines"), found.get("cosines_gated")
+        self.relevance, self.embeddings = found.get("relevance"), found.get("embedding")
         self.teacher: LiveTeacher | None = None
 
     @property
     def embedding_dim(self) -> int | None:
         """Values of the teacher's embedding, where it is read."""
-        return None if self.embeddings is None else self.embeddings.shape[1]
+        return None if self.embeddings is None else len(self.embeddings[0])
 
     def batch(self, pool: SegmentPool, chosen: Indices) -> DistillationBatch:
         """Features, labels and the teacher's answers of the chosen segments."""
         batch = DistillationBatch(pool.crops(chosen), pool.classes(chosen))
-        rows = torch.from_numpy(chosen)
         if self.cosines is not None:
-            batch.teacher_logits = self.scale * self.cosines[rows]
+            batch.teacher_logits = self.scale * self.cosines.rows(chosen)
         if self.relevance is not None or self.inputs is not None:
             integrated = has_integrated(self.gate)
             if integrated or self.explains:
@@ -124,7 +127,7 @@ class TeacherTargets:
             if not integrated:
                 batch.gate, batch.integrated = None, None
         if self.embeddings is not None:
-            batch.teacher_embedding = self.embeddings[rows]
+            batch.teacher_embedding = self.embeddings.rows(chosen)
         if self.teacher is not None:
             batch.teacher_output = self.teacher.hear(pool, chosen, batch.features)
         return batch
@@ -135,23 +138,11 @@ class TeacherTargets:
             self.inputs.fill(batch, pool, chosen, self.scale)
         else:
             assert self.relevance is not None and self.cosines_gated is not None
-            batch.relevance = torch.from_numpy(np.stack([self.relevance[i] for i in chosen]))
+            batch.relevance = self.relevance.rows(chosen)
             batch.gate = soft_gate(batch.relevance, self.rho)
-            batch.teacher_logits_gated = self.scale * self.cosines_gated[torch.from_numpy(chosen)]
+            batch.teacher_logits_gated = self.scale * self.cosines_gated.rows(chosen)
         if self.gate.student == "clean":
             batch.gate, batch.integrated = None, batch.features
-
-
-def _listed(scp: Path, names: list[str]) -> list[FloatArray]:
-    arrays = read_scp_arrays(scp)
-    lacking = [name for name in names if name not in arrays]
-    if lacking:
-        raise UserError(f"{scp}: lacks {len(lacking)} segments (first: {lacking[0]}): run stage 3 again")
-    return [arrays[name] for name in names]
-
-
-def _stacked(scp: Path, names: list[str]) -> Tensor:
-    return torch.from_numpy(np.stack(_listed(scp, names)))
 
 
 def train_student(
@@ -183,7 +174,7 @@ def train_student(
     make_dir(folder)
     save_config(config, folder / "config.yaml")
     classes = classes_of(data_dir, targets_dir)
-    segments = training_segments(targets_dir)
+    segments = training_table(targets_dir, data_dir)
     fbank = load_config(FeaturesConfig, data_dir / "features.yaml").fbank
     pool = load_pool(data_dir, segments, classes, config.frames, config.augment, targets_dir, allow_pipes)
     # A forked worker can't use a GPU, so a teacher that runs in workers stays on the CPU.
@@ -233,8 +224,8 @@ def _with_teacher(made_from: Mapping[str, str], targets_dir: Path) -> dict[str, 
 
 
 def _inputs(
-    gate: GateConfig, method: Method, targets_dir: Path, segments: list[Segment], teacher: Path | None, data_dir: Path,
-    fbank: FbankConfig, device: torch.device, allow_pipes: bool,
+    gate: GateConfig, method: Method, targets_dir: Path, segments: Sequence[Segment], teacher: Path | None,
+    data_dir: Path, fbank: FbankConfig, device: torch.device, allow_pipes: bool,
 ) -> IntegratedInputs | None:  # fmt: skip
     """What makes the integrated inputs, if the cache does not; targets of another teacher are refused."""
     check_relevance_name(gate.relevance)
@@ -254,10 +245,10 @@ def _inputs(
 
 
 def _check_classes(targets: TeacherTargets, classes: list[str], targets_dir: Path) -> None:
-    if targets.cosines is not None and targets.cosines.shape[1] != len(classes):
+    theirs = len(classes) if targets.cosines is None else len(targets.cosines[0])
+    if theirs != len(classes):
         raise UserError(
-            f"{targets_dir}: targets are over {targets.cosines.shape[1]} speakers, the data has {len(classes)}:"
-            " run stage 3 again"
+            f"{targets_dir}: targets are over {theirs} speakers, the data has {len(classes)}: run stage 3 again"
         )
 
 

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from imlkd.corpora import disk_table
-from imlkd.corpora.disk_table import ByName, DiskIds, DiskTable, values_along
+from imlkd.corpora.disk_table import ByName, DiskIds, DiskTable, lines_along, values_along
 from imlkd.errors import UserError
 from imlkd.kaldi_io import read_table, sort_ids, write_table
 
@@ -27,6 +27,7 @@ def test_the_same_as_in_memory(
     with monkeypatch.context() as patch:
         patch.setattr(disk_table, "_LINES", lines)
         patch.setattr(disk_table, "_BLOCK", 7)
+        patch.setattr(disk_table, "_KEPT", lines)
         found = DiskTable(tmp_path / "t")
         assert list(found.lines()) == list(expected.items()) and len(found) == len(expected)
         assert {key: found[key] for key in expected} == expected
@@ -56,7 +57,11 @@ def test_ids_and_numbers_of_a_part(names: set[str], kept: set[int], other: str, 
 def test_two_sorted_tables_side_by_side(table: dict[str, str], names: set[str], tmp_path: Path) -> None:
     write_table(tmp_path / "t", table)
     wanted = sort_ids(names | set(list(table)[::2]))
-    assert list(values_along(DiskTable(tmp_path / "t"), wanted)) == [table.get(name) for name in wanted]
+    found = DiskTable(tmp_path / "t")
+    assert list(values_along(found, wanted)) == [table.get(name) for name in wanted]
+    lines = list(lines_along(found, wanted))
+    assert [line is not None for line in lines] == [name in table for name in wanted]
+    assert all(line is None or found.line(line[0]) == (name, line[1]) for name, line in zip(wanted, lines, strict=True))
 
 
 def test_what_cannot_be_read(tmp_path: Path) -> None:

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from imlkd.corpora.disk_table import DiskIds, DiskTable
 from imlkd.errors import UserError
 from imlkd.features import segment_table
-from imlkd.features.segment_table import SegmentTable, grid_on_disk
-from imlkd.features.segments import Segment, SegmentsConfig
+from imlkd.features.segment_table import SegmentTable, grid_on_disk, ids_of, segments_on_disk
+from imlkd.features.segments import Segment, SegmentsConfig, read_segments, write_segments
 from imlkd.kaldi_io import ArkWriter, write_table
 from tests.features.test_segments import CONFIGS, LENGTHS, grid_by_brute_force, speech_of
 
@@ -38,6 +39,7 @@ def test_the_grid_by_brute_force(
         patch.setattr(segment_table, "_TOGETHER", together)
         found, first, dropped = grid_on_disk(on_disk(tmp_path, lengths, speech), config)
     assert found == expected and list(found) == [found[i] for i in range(len(found))] == expected
+    assert list(found.ids()) == [segment.id for segment in expected]
     assert list(found.names) == sorted({segment.utterance for segment in expected}, key=str.encode)
     lost = sorted(set(lengths) - {segment.utterance for segment in expected}, key=str.encode)
     assert (first, dropped) == (lost[:5], len(lost))
@@ -83,3 +85,36 @@ def test_a_table_is_a_sequence() -> None:
     assert table == segments and table[1:] == segments[1:] and table[-1] == segments[-1] and len(table) == 3
     assert table != segments[:2] and segments[2] in table
     assert len(SegmentTable.of([], ["a"])) == 0
+    assert list(table.ids()) == list(ids_of(segments)) == ["b-0010-00000", "a-0020-00005", "b-0010-00003"]
+
+
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(lengths=LENGTHS, config=CONFIGS, without=st.sets(st.integers(0, 30)), together=st.integers(1, 3))
+def test_segments_of_stage_3_as_numbers(
+    lengths: dict[str, int], config: SegmentsConfig, without: set[int], together: int, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    segments = grid_by_brute_force(lengths, {}, config)
+    if not segments:
+        return
+    write_segments(tmp_path / "segments", segments)
+    gone = {segment.id for number, segment in enumerate(segments) if number in without}
+    utterances = DiskTable(on_disk(tmp_path, lengths, {}) / "utt2num_frames")
+    with monkeypatch.context() as patch:
+        patch.setattr(segment_table, "_TOGETHER", together)
+        found = segments_on_disk(tmp_path / "segments", utterances, gone)
+        assert list(found) == [segment for segment in read_segments(tmp_path / "segments") if segment.id not in gone]
+        assert list(ids_of(found)) == [segment.id for segment in found]
+    names = [segment.utterance for segment in found]
+    if names and names == sorted(names, key=str.encode):
+        assert isinstance(found, SegmentTable) and isinstance(found.names, DiskIds)
+        assert list(found.names) == list(dict.fromkeys(names))
+
+
+def test_segments_of_stage_3_whose_utterances_sort_otherwise(tmp_path: Path) -> None:
+    lengths, config = {"u": 300, "u-0": 300}, SegmentsConfig(durations=[2.0], hop=1.0)
+    segments = grid_by_brute_force(lengths, {}, config)
+    write_segments(tmp_path / "segments", segments)
+    utterances = DiskTable(on_disk(tmp_path, lengths, {}) / "utt2num_frames")
+    assert segments_on_disk(tmp_path / "segments", utterances) == segments
+    assert SegmentTable.over(segments) == segments and SegmentTable.over(segments).names == ["u", "u-0"]

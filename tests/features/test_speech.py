@@ -10,7 +10,7 @@ import torch
 from imlkd.errors import UserError
 from imlkd.features.fbank import FbankConfig, LogMel
 from imlkd.features.segments import Segment
-from imlkd.features.speech import SpeechReader
+from imlkd.features.speech import PartReader, SpeechReader
 from imlkd.kaldi_io import read_table, write_table
 
 
@@ -35,7 +35,8 @@ def test_segments_of_segments(toy_corpus: Path, tmp_path: Path) -> None:
     whole, _ = soundfile.read(path, dtype="float32")
     reader = SpeechReader(data, 16000)
     np.testing.assert_array_equal(reader.utterance("s1-x").numpy(), whole[8000:28000])
-    np.testing.assert_array_equal(reader.segment(Segment("s1-x", 25, 100)).numpy(), whole[12000:28000])
+    for one in (reader, PartReader(data, 16000)):
+        np.testing.assert_array_equal(one.segment(Segment("s1-x", 25, 100)).numpy(), whole[12000:28000])
 
 
 @pytest.mark.parametrize("samples", [16000, 16079, 15921])
@@ -48,6 +49,7 @@ def test_a_segment_is_whole_frames(toy_corpus: Path, tmp_path: Path, samples: in
     for name, value in (("wav.scp", str(tmp_path / "a.wav")), ("utt2spk", "s1"), ("spk2utt", "s1-a")):
         write_table(data / name, {"s1" if name == "spk2utt" else "s1-a": value})
     segment = SpeechReader(data, 16000).segment(Segment("s1-a", 20, 80))
+    assert torch.equal(PartReader(data, 16000).segment(Segment("s1-a", 20, 80)), segment)
     assert segment.shape == (12800,) and segment.dtype == torch.float32
     rest = wave[3200:16000]
     np.testing.assert_array_equal(segment[: len(rest)].numpy(), rest)
