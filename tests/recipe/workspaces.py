@@ -59,7 +59,7 @@ class Workspace:
     def call(self, *command: object, **environment: str) -> Result:
         process = self.start(*command, **environment)
         try:
-            out, err = process.communicate(timeout=300)
+            out, err = process.communicate(timeout=1200)  # the machine may be busy
         finally:
             end_session(process.pid)
         return Result(process.returncode, out, err)
