@@ -171,8 +171,8 @@ def _lhotse(data: Path, noises: list[Path], rooms: list[Path]) -> Any:
     from lhotse.dataset import SimpleCutSampler
     from lhotse.dataset.cut_transforms import CutMix, ReverbWithImpulseResponse
 
-    from imlkd.corpora.cuts import to_cuts
     from imlkd.corpora.kaldi_dir import read_data_dir
+    from imlkd.corpora.lhotse.cuts import to_cuts
 
     noise = CutSet.from_manifests(RecordingSet.from_recordings(map(Recording.from_file, noises)))
     responses = RecordingSet.from_recordings(map(Recording.from_file, rooms))

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from imlkd.corpora.minivox_config import MinivoxConfig
+from imlkd.corpora.minivox.config import MinivoxConfig
 from imlkd.distillation.catalogue import rows
 from imlkd.distillation.objective import METHODS
 from imlkd.training.check import CONFIGS

@@ -77,8 +77,8 @@ def toy_voice(speaker: int, seconds: float, seed: int) -> Any:
 
 def make_toy_corpus(folder: Path, speakers: int = 4, utterances: int = 4) -> Path:
     """A data directory ``folder/toy`` with features, speech activity and cuts, as stages 0 and 1 leave it."""
-    from imlkd.corpora.cuts import to_cuts, write_cuts
     from imlkd.corpora.kaldi_dir import read_data_dir
+    from imlkd.corpora.lhotse.cuts import to_cuts, write_cuts
     from imlkd.features.extract import FeaturesConfig, extract_features
     from imlkd.features.fbank import FbankConfig
 

@@ -20,7 +20,7 @@ data=$1
 
 status=0
 imlkd marker check "$data/.done.minivox" --name "stage 0 (minivox)" --from "$conf/corpus.yaml" \
-  --code imlkd.corpora.minivox --code imlkd.corpora.cuts "${forced[@]}" || status=$?
+  --code imlkd.corpora.minivox.corpus --code imlkd.corpora.lhotse.cuts "${forced[@]}" || status=$?
 [ $status -eq 3 ] || exit $status
 
 imlkd minivox --config "$conf/corpus.yaml" --out "$data" --nj "$nj"

@@ -26,7 +26,7 @@ from imlkd.attribution.convergence import Convergence
 from imlkd.attribution.orders import ENERGY, RANDOM, MapOrder, energy_scores, random_scores
 from imlkd.attribution.perturbation import FRACTIONS, MODES, ROWS, Probe, answers, ranks
 from imlkd.attribution.subject import Subject
-from imlkd.corpora.trials import Trials
+from imlkd.corpora.trials.lists import Trials
 from imlkd.errors import UserError
 from imlkd.features.segments import Segment
 from imlkd.kaldi_io import FloatArray, sort_ids

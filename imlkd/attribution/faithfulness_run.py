@@ -16,8 +16,8 @@ from imlkd.attribution.perturbation import FRACTIONS, ROWS
 from imlkd.attribution.relevance import RelevanceConfig
 from imlkd.attribution.subject import Subject
 from imlkd.corpora.kaldi_dir import read_data_dir
-from imlkd.corpora.trial_join import join_check
-from imlkd.corpora.trials import Trials, read_trials
+from imlkd.corpora.trials.join import join_check
+from imlkd.corpora.trials.lists import Trials, read_trials
 from imlkd.kaldi_io import sort_ids
 from imlkd.models.store import load_model
 from imlkd.progress import Progress

@@ -11,7 +11,7 @@ from imlkd.attribution.arrays import ArrayWriter, mark_origin
 from imlkd.attribution.curves import FULL, FUSED
 from imlkd.attribution.origin import NO_RELEVANCE, Origin
 from imlkd.attribution.utterances import OF_UTTERANCES
-from imlkd.corpora.cuts import write_cuts
+from imlkd.corpora.lhotse.cuts import write_cuts
 from imlkd.errors import UserError
 from imlkd.features.fbank import FRAMES_PER_SECOND
 from imlkd.features.segments import Segment

@@ -47,7 +47,7 @@ def calibrate(
     id_map: str | None,
 ) -> None:
     """Fit a calibration on the SCORES of development TRIALS, whose speakers must not be those of any test list."""
-    from imlkd.corpora.trials import read_trials
+    from imlkd.corpora.trials.lists import read_trials
     from imlkd.scoring.calibration import fit_calibration
     from imlkd.scoring.cohort import speakers_of
     from imlkd.scoring.logistic import cross_entropy

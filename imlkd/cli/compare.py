@@ -44,7 +44,7 @@ def compare(
     """
     if len(systems) < 2:
         raise click.UsageError("two score files or more and their trials: FIRST SECOND [...] TRIALS")
-    from imlkd.corpora.trials import read_trials
+    from imlkd.corpora.trials.lists import read_trials
     from imlkd.errors import UserError
     from imlkd.files import atomic_write_text
     from imlkd.reporting.det import draw_det

@@ -39,7 +39,7 @@ def voxceleb(
 ) -> None:  # fmt: skip
     """Write VoxCeleb's SOURCES (folders, Kaldi directories, lists) as a training and a test set below OUT."""
     from imlkd.corpora.speaker_overlap import read_speakers
-    from imlkd.corpora.voxceleb_prepare import VoxOptions, prepare_voxceleb
+    from imlkd.corpora.voxceleb.prepare import VoxOptions, prepare_voxceleb
 
     known = None if teacher_speakers is None else frozenset(read_speakers(teacher_speakers))
     options = VoxOptions(train, allow_partial, decode_m4a, min_utterances, relocate, known)

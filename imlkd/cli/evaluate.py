@@ -50,7 +50,7 @@ def evaluate(
     speakers and need --utt2spk.
     """
     tables = tables_of(by)
-    from imlkd.corpora.trials import read_trials
+    from imlkd.corpora.trials.lists import read_trials
     from imlkd.files import atomic_write_text
     from imlkd.reporting.det import draw_det, write_points
     from imlkd.scoring.conditions import conditions_of, evaluate_conditions, read_values

@@ -16,7 +16,7 @@ PIPES = click.option("--allow-pipes", is_flag=True, help="Run the commands that 
 @PIPES
 def from_kaldi(source: Path, out: Path, allow_pipes: bool) -> None:
     """Write any Kaldi directory SOURCE as the checked directory OUT: absolute paths, exact lengths, spk2utt."""
-    from imlkd.corpora.interchange import import_kaldi
+    from imlkd.corpora.lhotse.interchange import import_kaldi
 
     import_kaldi(source, out, allow_pipes, click.echo)
 
@@ -28,7 +28,7 @@ def from_kaldi(source: Path, out: Path, allow_pipes: bool) -> None:
               help="pipe: `flac -c -d -s FILE |`, which Kaldi's own programs need.")  # fmt: skip
 def to_kaldi(source: Path, out: Path, flac: str) -> None:
     """Write SOURCE (a data directory or Lhotse cuts) as the Kaldi directory OUT, for Kaldi's scripts."""
-    from imlkd.corpora.interchange import export_kaldi
+    from imlkd.corpora.lhotse.interchange import export_kaldi
 
     export_kaldi(source, out, flac, click.echo)
 
@@ -39,7 +39,7 @@ def to_kaldi(source: Path, out: Path, flac: str) -> None:
 @click.option("--supervisions", type=PATH, help="CUTS are recordings, and these their supervisions.")
 def from_lhotse(cuts: Path, out: Path, supervisions: Path | None) -> None:
     """Write Lhotse CUTS (.jsonl.gz) as the new data directory OUT; what no table holds goes to utt2lhotse."""
-    from imlkd.corpora.interchange import import_lhotse
+    from imlkd.corpora.lhotse.interchange import import_lhotse
 
     import_lhotse(cuts, out, supervisions, click.echo)
 
@@ -52,7 +52,7 @@ def to_lhotse(pairs: tuple[Path, ...], allow_pipes: bool) -> None:
 
     An OUT that is no .jsonl.gz is a folder, which gets recordings and supervisions beside the cuts.
     """
-    from imlkd.corpora.interchange import export_lhotse
+    from imlkd.corpora.lhotse.interchange import export_lhotse
 
     if len(pairs) % 2:
         raise click.UsageError(f"{pairs[-1]}: name a file for the cuts behind each data directory")
@@ -68,6 +68,6 @@ def to_lhotse(pairs: tuple[Path, ...], allow_pipes: bool) -> None:
 @PIPES
 def to_shar(source: Path, out: Path, shard_size: int, audio: str, allow_pipes: bool) -> None:
     """Write SOURCE (a data directory or Lhotse cuts) with its audio, and its features, as Lhotse Shar to OUT."""
-    from imlkd.corpora.shar import export_shar
+    from imlkd.corpora.lhotse.shar import export_shar
 
     export_shar(source, out, shard_size, audio, allow_pipes, click.echo)

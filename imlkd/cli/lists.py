@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from imlkd.corpora.id_mapping import IdMap
-    from imlkd.corpora.trials import Trials
+    from imlkd.corpora.trials.id_mapping import IdMap
+    from imlkd.corpora.trials.lists import Trials
 
 id_map_option = click.option(
     "--id-map",
@@ -23,7 +23,7 @@ models_option = click.option(
 
 def id_map_of(choice: str | None) -> IdMap:
     """The map that an option asks for, which says on stderr what it maps."""
-    from imlkd.corpora.id_mapping import IdMap
+    from imlkd.corpora.trials.id_mapping import IdMap
 
     return IdMap(choice, say)
 
@@ -35,7 +35,7 @@ def say(line: str) -> None:
 
 def say_layout(trials: Trials) -> None:
     """One line on stderr for a list in another layout than Kaldi's."""
-    from imlkd.corpora.trial_layouts import LAYOUTS
+    from imlkd.corpora.trials.layouts import LAYOUTS
 
     if trials.layout != "kaldi":
         say(f"{trials.path}: read in the {trials.layout} layout: {LAYOUTS[trials.layout]}")

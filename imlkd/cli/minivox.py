@@ -31,7 +31,7 @@ def minivox(config_file: Path | None, out_dir: Path, nj: int, overrides: tuple[s
     The same config gives the same bytes on every x86-64 Linux. Voices already there and right are kept.
     """
     from imlkd.config import load_config
-    from imlkd.corpora.minivox import MinivoxConfig, make_minivox
+    from imlkd.corpora.minivox.corpus import MinivoxConfig, make_minivox
 
     made = make_minivox(load_config(MinivoxConfig, config_file, overrides), out_dir, nj)
     click.echo(

@@ -51,7 +51,7 @@ def score(
     All ids are looked up before anything is scored. A run that was killed goes on where it was.
     """
     workers = _workers() if options["norm"] != "none" else 1
-    from imlkd.corpora.trials import open_trials
+    from imlkd.corpora.trials.lists import open_trials
     from imlkd.scoring.cosine import score_trials
     from imlkd.scoring.score_file import write_as_they_come
     from imlkd.scoring.scorer import ScoringOptions, make_scorer

@@ -39,8 +39,8 @@ def make(
     utt2corpus: Path | None, layout: str,
 ) -> None:  # fmt: skip
     """Make LIST from the data directory DATA: within gender and corpus, across recordings first, speakers balanced."""
-    from imlkd.corpora.trial_making import make_trials, read_voices
-    from imlkd.corpora.trials import write_trials
+    from imlkd.corpora.trials.lists import write_trials
+    from imlkd.corpora.trials.making import make_trials, read_voices
 
     made = make_trials(read_voices(data, utt2rec, spk2gender, utt2corpus), targets, nontargets, seed, out)
     write_trials(out, made.trials, layout)
@@ -51,7 +51,7 @@ def make(
 @click.argument("path", metavar="LIST", type=FILE)
 def show(path: Path) -> None:
     """Say the layout of LIST, its trials and its ids; all that is wrong with it ends in one line."""
-    from imlkd.corpora.trials import open_trials
+    from imlkd.corpora.trials.lists import open_trials
 
     click.echo(open_trials(path).describe())
 
@@ -62,7 +62,7 @@ def show(path: Path) -> None:
 @click.option("--layout", type=click.Choice(LAYOUTS), default="kaldi", help="Of OUT.")
 def convert(source: Path, target: Path, layout: str) -> None:
     """Write the list IN in another layout."""
-    from imlkd.corpora.trials import read_trials, write_trials
+    from imlkd.corpora.trials.lists import read_trials, write_trials
 
     found = read_trials(source)
     write_trials(target, found, layout)
@@ -75,7 +75,7 @@ def convert(source: Path, target: Path, layout: str) -> None:
 @click.option("--layout", type=click.Choice(["lst", "nist"]), default="lst", help="Of OUT.")
 def models(source: Path, target: Path, layout: str) -> None:
     """Write the models IN, each of several enrolment utterances, in another layout."""
-    from imlkd.corpora.enrolment import read_models, write_models
+    from imlkd.corpora.trials.enrolment import read_models, write_models
 
     found, before = read_models(source)
     write_models(target, found, layout)

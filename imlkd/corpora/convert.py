@@ -16,8 +16,8 @@ import numpy as np
 from imlkd.corpora.audio_tree import AudioTree, refuse_case_clash
 from imlkd.corpora.folders import locked
 from imlkd.corpora.m4a import M4aProblem, decode_m4a, find_tool, is_m4a, wav_bytes
-from imlkd.corpora.voxceleb import is_id, kaldi_id
-from imlkd.corpora.voxceleb_sources import below_test
+from imlkd.corpora.voxceleb.names import is_id, kaldi_id
+from imlkd.corpora.voxceleb.sources import below_test
 from imlkd.errors import UserError
 from imlkd.files import atomic_open, atomic_write_text, make_dir, os_errors, sha256_file
 from imlkd.progress import Progress

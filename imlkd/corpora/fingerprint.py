@@ -6,9 +6,9 @@ import hashlib
 import json
 from pathlib import Path
 
-from imlkd.corpora import remainder
 from imlkd.corpora.audio import Source, resolve_sources, run_pipe
 from imlkd.corpora.kaldi_dir import DataDir, read_data_dir
+from imlkd.corpora.lhotse import remainder
 from imlkd.errors import UserError
 from imlkd.files import sha256_file
 from imlkd.kaldi_io import read_table

@@ -13,18 +13,18 @@ from typing import Any
 
 from imlkd.corpora.audio import resolve_sources
 from imlkd.corpora.check import Examined, Recording, examine_corpus, refuse_bad
-from imlkd.corpora.cut_lines import cut_lines, write_cut_lines
-from imlkd.corpora.cuts import build_recording, from_cuts, read_cuts, write_cuts
 from imlkd.corpora.fingerprint import DIGESTS
 from imlkd.corpora.folders import install, locked, staging
 from imlkd.corpora.kaldi_dir import DataDir, group_by_speaker, is_manifest, read_data_dir, seconds_text, write_tables
+from imlkd.corpora.lhotse.cut_lines import cut_lines, write_cut_lines
+from imlkd.corpora.lhotse.cuts import build_recording, from_cuts, read_cuts, write_cuts
 from imlkd.corpora.overlap import check_overlap
 from imlkd.corpora.reduced import without_bad
 from imlkd.corpora.relocation import relocated
 from imlkd.corpora.sets import RecipeSets, write_sets
 from imlkd.corpora.stated import stated_recordings
-from imlkd.corpora.trial_join import join_check
-from imlkd.corpora.trials import Trials, read_trials, write_trials
+from imlkd.corpora.trials.join import join_check
+from imlkd.corpora.trials.lists import Trials, read_trials, write_trials
 from imlkd.errors import UserError
 from imlkd.files import atomic_write_text, make_dir
 from imlkd.kaldi_io import write_table

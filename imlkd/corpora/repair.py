@@ -12,9 +12,9 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from imlkd.corpora.cuts import manifest_lines
 from imlkd.corpora.folders import install, staging
 from imlkd.corpora.kaldi_dir import CARRIED, COMPLETE, group_by_speaker
+from imlkd.corpora.lhotse.cuts import manifest_lines
 from imlkd.corpora.utterance_set import BY_RECORDING, BY_SPEAKER, BY_UTTERANCE
 from imlkd.errors import UserError
 from imlkd.files import atomic_open, make_dir, parse_json

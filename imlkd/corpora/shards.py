@@ -10,8 +10,8 @@ from pathlib import Path
 
 from imlkd.corpora.audio_tree import AUDIO, refuse_case_clash
 from imlkd.corpora.folders import locked
-from imlkd.corpora.storages import refuse_leaving
-from imlkd.corpora.voxceleb import is_id, kaldi_id, speaker_of, video_of
+from imlkd.corpora.lhotse.storages import refuse_leaving
+from imlkd.corpora.voxceleb.names import is_id, kaldi_id, speaker_of, video_of
 from imlkd.errors import UserError
 from imlkd.files import atomic_open, make_dir, os_errors
 from imlkd.kaldi_io import read_lines

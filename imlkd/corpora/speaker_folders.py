@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from imlkd.corpora.audio_tree import AudioTree
-from imlkd.corpora.drawn_trials import drawn_trials
 from imlkd.corpora.folders import install, locked, staging
 from imlkd.corpora.kaldi_dir import DataDir, group_by_speaker, write_tables
 from imlkd.corpora.recognise import hint
 from imlkd.corpora.sets import RecipeSets, write_sets
-from imlkd.corpora.trial_join import join_check
-from imlkd.corpora.trials import Trials, read_trials, write_trials
+from imlkd.corpora.trials.drawn import drawn_trials
+from imlkd.corpora.trials.join import join_check
+from imlkd.corpora.trials.lists import Trials, read_trials, write_trials
 from imlkd.errors import UserError
 from imlkd.kaldi_io import read_lines, sort_ids
 

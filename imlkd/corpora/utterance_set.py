@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from imlkd.corpora.audio import resolve_sources
-from imlkd.corpora.cuts import manifest_lines
 from imlkd.corpora.folders import install, staging
 from imlkd.corpora.kaldi_dir import COMPLETE, DataDir, Segment, is_manifest, read_data_dir, write_tables
+from imlkd.corpora.lhotse.cuts import manifest_lines
 from imlkd.corpora.overlap import check_shared_ids
 from imlkd.corpora.reduced import part_of
 from imlkd.corpora.relocation import relocated

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from imlkd.corpora.trial_join import join_check
-from imlkd.corpora.trials import Trials, read_trials
+from imlkd.corpora.trials.join import join_check
+from imlkd.corpora.trials.lists import Trials, read_trials
 from imlkd.errors import UserError
 from imlkd.export.measure import Cost, embed
 from imlkd.features.speech import SpeechReader

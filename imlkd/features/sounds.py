@@ -16,9 +16,9 @@ import numpy.typing as npt
 
 from imlkd.corpora.audio import AudioProblem, Source, named, open_audio
 from imlkd.corpora.audio_tree import AudioTree
-from imlkd.corpora.cuts import manifest_lines
 from imlkd.corpora.kaldi_dir import is_manifest
-from imlkd.corpora.storages import refuse_leaving
+from imlkd.corpora.lhotse.cuts import manifest_lines
+from imlkd.corpora.lhotse.storages import refuse_leaving
 from imlkd.errors import UserError
 from imlkd.files import parse_json
 from imlkd.kaldi_io import read_lines

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imlkd.corpora.audio import AudioReader, resolve_sources
-from imlkd.corpora.interchange import refuse_existing
 from imlkd.corpora.kaldi_dir import DataDir, group_by_speaker, read_data_dir, seconds_text, write_data_dir
+from imlkd.corpora.lhotse.interchange import refuse_existing
 from imlkd.errors import UserError
 from imlkd.files import atomic_open, make_dir
 from imlkd.kaldi_io import sort_ids

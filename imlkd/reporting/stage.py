@@ -8,7 +8,7 @@ import numpy as np
 
 from imlkd.corpora.fingerprint import data_hash
 from imlkd.corpora.sets import read_sets
-from imlkd.corpora.trials import read_trials
+from imlkd.corpora.trials.lists import read_trials
 from imlkd.files import atomic_open, atomic_write_text
 from imlkd.reporting.results import COLUMNS, rows_of
 from imlkd.reporting.table import git_hash, markdown_table, printed, results_markdown

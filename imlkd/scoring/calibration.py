@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from imlkd.corpora.trials import Trials, TrialSource
+from imlkd.corpora.trials.lists import Trials, TrialSource
 from imlkd.errors import UserError
 from imlkd.files import atomic_write_text, parse_json
 from imlkd.scoring.logistic import Separable, fit_logistic

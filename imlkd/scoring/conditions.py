@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imlkd.corpora.enrolment import read_models
-from imlkd.corpora.id_mapping import IdMap
-from imlkd.corpora.trials import Trials
+from imlkd.corpora.trials.enrolment import read_models
+from imlkd.corpora.trials.id_mapping import IdMap
+from imlkd.corpora.trials.lists import Trials
 from imlkd.errors import UserError
 from imlkd.kaldi_io import read_table
 from imlkd.scoring.evaluate import Choices, Evaluation, evaluate_scores

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from imlkd.corpora.id_mapping import IdMap
-from imlkd.corpora.trial_join import join_check
-from imlkd.corpora.trials import Trials, TrialSource
+from imlkd.corpora.trials.id_mapping import IdMap
+from imlkd.corpora.trials.join import join_check
+from imlkd.corpora.trials.lists import Trials, TrialSource
 from imlkd.errors import UserError, naming
 from imlkd.kaldi_io import FloatArray, read_scp_arrays
 from imlkd.scoring.metrics import Floats

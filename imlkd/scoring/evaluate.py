@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from imlkd.corpora.trials import Trials, read_trials
+from imlkd.corpora.trials.lists import Trials, read_trials
 from imlkd.files import atomic_open, atomic_write_text
 from imlkd.scoring.cllr import cllr_of, min_cllr_of
 from imlkd.scoring.intervals import Interval, speaker_bootstrap

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from imlkd.corpora.id_mapping import IdMap
+from imlkd.corpora.trials.id_mapping import IdMap
 from imlkd.errors import UserError
 from imlkd.kaldi_io import read_scp_arrays, read_table
 from imlkd.scoring.metrics import Floats

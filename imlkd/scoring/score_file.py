@@ -15,7 +15,7 @@ from typing import IO, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from imlkd.corpora.trials import Trials, TrialSource
+from imlkd.corpora.trials.lists import Trials, TrialSource
 from imlkd.errors import UserError
 from imlkd.files import atomic_open, atomic_write_text, make_dir, os_errors, parse_json, sha256_file
 from imlkd.kaldi_io import read_lines

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from imlkd.corpora.enrolment import read_models
-from imlkd.corpora.id_mapping import IdMap
-from imlkd.corpora.trial_join import Enrolment, join_check
-from imlkd.corpora.trials import BLOCK, Trials, TrialSource
+from imlkd.corpora.trials.enrolment import read_models
+from imlkd.corpora.trials.id_mapping import IdMap
+from imlkd.corpora.trials.join import Enrolment, join_check
+from imlkd.corpora.trials.lists import BLOCK, Trials, TrialSource
 from imlkd.errors import UserError, naming
 from imlkd.kaldi_io import FloatArray, read_scp_arrays, read_table
 from imlkd.scoring.backend import Backend, Cosine

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from imlkd.corpora.enrolment import read_models
-from imlkd.corpora.id_mapping import IdMap
-from imlkd.corpora.trial_join import join_check
-from imlkd.corpora.trials import Trials, TrialSource
+from imlkd.corpora.trials.enrolment import read_models
+from imlkd.corpora.trials.id_mapping import IdMap
+from imlkd.corpora.trials.join import join_check
+from imlkd.corpora.trials.lists import Trials, TrialSource
 from imlkd.errors import UserError
 from imlkd.kaldi_io import read_table
 from imlkd.scoring.metrics import Floats
@@ -23,7 +23,7 @@ def speakers_by_id(
 ) -> dict[str, str]:
     """``utt2spk`` with the ids of ``trials`` that are models, or are spelt otherwise.
 
-    :param models: utterances of models (``imlkd.corpora.enrolment``); a model has their speaker.
+    :param models: utterances of models (``imlkd.corpora.trials.enrolment``); a model has their speaker.
     :raises UserError: naming the model whose utterances are of two speakers.
     """
     known = dict(utt2spk)

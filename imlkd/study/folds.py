@@ -14,8 +14,8 @@ import numpy as np
 
 from imlkd.corpora.audio import resolve_sources
 from imlkd.corpora.kaldi_dir import DataDir, group_by_speaker, write_data_dir
-from imlkd.corpora.trial_making import Voices, make_trials, read_voices
-from imlkd.corpora.trials import Trials, read_trials, write_trials
+from imlkd.corpora.trials.lists import Trials, read_trials, write_trials
+from imlkd.corpora.trials.making import Voices, make_trials, read_voices
 from imlkd.errors import UserError
 from imlkd.files import atomic_write_text, make_dir
 from imlkd.kaldi_io import read_table

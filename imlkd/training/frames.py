@@ -17,8 +17,8 @@ from torch import Tensor
 
 from imlkd.config import chosen, text
 from imlkd.corpora.disk_table import ByName, DiskTable
+from imlkd.corpora.lhotse.storages import refuse_unsafe
 from imlkd.corpora.selection import spread
-from imlkd.corpora.storages import refuse_unsafe
 from imlkd.errors import UserError
 from imlkd.features.augment import AugmentConfig, Augmenter
 from imlkd.features.fbank import FRAMES_PER_SECOND, FbankConfig, LogMel
@@ -179,7 +179,7 @@ def lhotse_frames(path: Path) -> ArrayFrames:
 
     :raises UserError: for a cut without features, or with some that cannot be read, or not safely.
     """
-    from imlkd.corpora.cuts import read_cuts
+    from imlkd.corpora.lhotse.cuts import read_cuts
 
     cuts = {cut.id: cut for cut in read_cuts(path)}
     without = [name for name, cut in cuts.items() if not cut.has_features]

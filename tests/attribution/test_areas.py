@@ -10,7 +10,7 @@ from sklearn.metrics import auc
 from imlkd.attribution.areas import Result, area, mean_draws, results_of
 from imlkd.attribution.faithfulness import Measured
 from imlkd.attribution.perturbation import FRACTIONS, MODES
-from imlkd.corpora.trials import Trials
+from imlkd.corpora.trials.lists import Trials
 from imlkd.scoring.compare import compare_systems
 from imlkd.scoring.metrics import Costs, eer
 from imlkd.scoring.resampling import draw_speakers

@@ -8,8 +8,8 @@ import pytest
 import soundfile
 
 from imlkd.attribution.arrays import ArrayWriter, load_map, mark_origin
-from imlkd.corpora.cuts import read_cuts, to_cuts, write_cuts
 from imlkd.corpora.kaldi_dir import read_data_dir
+from imlkd.corpora.lhotse.cuts import read_cuts, to_cuts, write_cuts
 from imlkd.errors import UserError
 from imlkd.features.fbank import num_frames
 from imlkd.kaldi_io import write_table

@@ -13,7 +13,7 @@ from imlkd.attribution.orders import Explained, MapOrder
 from imlkd.attribution.perturbation import FRACTIONS, MODES, Probe, perturbed, ranks, shown
 from imlkd.attribution.relevance import RelevanceConfig
 from imlkd.attribution.subject import Subject
-from imlkd.corpora.trials import Trials, read_trials
+from imlkd.corpora.trials.lists import Trials, read_trials
 from imlkd.errors import UserError
 from imlkd.features.segments import Segment
 from imlkd.kaldi_io import read_table

@@ -9,8 +9,8 @@ import soundfile
 from imlkd.attribution.arrays import load_map
 from imlkd.attribution.origin import Origin
 from imlkd.attribution.target_cuts import write_segment_cuts
-from imlkd.corpora.cuts import to_cuts, write_cuts
 from imlkd.corpora.kaldi_dir import read_data_dir
+from imlkd.corpora.lhotse.cuts import to_cuts, write_cuts
 from imlkd.features.segments import Segment, write_segments
 from imlkd.kaldi_io import ArkWriter, write_table
 

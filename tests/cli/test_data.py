@@ -10,8 +10,8 @@ import soundfile
 from click.testing import CliRunner
 
 from imlkd.cli.main import main
-from imlkd.corpora.cuts import read_cuts
 from imlkd.corpora.kaldi_dir import read_data_dir
+from imlkd.corpora.lhotse.cuts import read_cuts
 from imlkd.errors import UserError
 from imlkd.kaldi_io import write_table
 

@@ -8,7 +8,7 @@ from subprocess import CompletedProcess
 import numpy as np
 import pytest
 
-from imlkd.corpora.trials import read_trials
+from imlkd.corpora.trials.lists import read_trials
 from imlkd.kaldi_io import ArkWriter
 
 Command = Callable[..., CompletedProcess[str]]

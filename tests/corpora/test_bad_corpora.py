@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from imlkd.corpora.folders import locked
-from imlkd.corpora.interchange import import_kaldi
 from imlkd.corpora.kaldi_dir import read_data_dir
+from imlkd.corpora.lhotse.interchange import import_kaldi
+from imlkd.corpora.lhotse.shar import export_shar
 from imlkd.corpora.prepare import prepare_corpus
-from imlkd.corpora.shar import export_shar
 from imlkd.corpora.speaker_folders import LAYOUTS, prepare_folders
 from imlkd.errors import UserError
 

@@ -12,9 +12,9 @@ import soundfile
 from lhotse import CutSet
 
 from imlkd.corpora.audio import AudioReader
-from imlkd.corpora.cuts import read_cuts, to_cuts, write_cuts
 from imlkd.corpora.fingerprint import data_hash
 from imlkd.corpora.kaldi_dir import read_data_dir
+from imlkd.corpora.lhotse.cuts import read_cuts, to_cuts, write_cuts
 from imlkd.corpora.prepare import prepare_corpus
 from imlkd.corpora.sets import read_sets
 from imlkd.errors import UserError

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from imlkd.corpora.cuts import read_cuts, to_cuts, write_cuts
 from imlkd.corpora.kaldi_dir import read_data_dir
+from imlkd.corpora.lhotse.cuts import read_cuts, to_cuts, write_cuts
 from imlkd.corpora.repair import fix_data_dir, fix_manifest
 from imlkd.errors import UserError
 from imlkd.kaldi_io import write_table

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imlkd.corpora.cuts import read_cuts, to_cuts, write_cuts
 from imlkd.corpora.kaldi_dir import read_data_dir
+from imlkd.corpora.lhotse.cuts import read_cuts, to_cuts, write_cuts
 from imlkd.corpora.selection import choose, listed, parts
 from imlkd.corpora.utterance_set import combined, read_set
 from imlkd.errors import UserError

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from imlkd.corpora.shards import unpack_shards
-from imlkd.corpora.voxceleb_sources import gather
+from imlkd.corpora.voxceleb.sources import gather
 from imlkd.errors import UserError
 from tests.corpora.voxceleb_trees import DEV1, TEST1, kaldi, make_list
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from imlkd.corpora.drawn_trials import drawn_trials
 from imlkd.corpora.kaldi_dir import read_data_dir
 from imlkd.corpora.sets import read_sets
 from imlkd.corpora.speaker_folders import LAYOUTS, prepare_folders
-from imlkd.corpora.trials import read_trials
+from imlkd.corpora.trials.drawn import drawn_trials
+from imlkd.corpora.trials.lists import read_trials
 from imlkd.errors import UserError
 
 TREES = {

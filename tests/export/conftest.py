@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from imlkd.corpora.sets import RecipeSets, write_sets
-from imlkd.corpora.trials import read_trials
+from imlkd.corpora.trials.lists import read_trials
 from imlkd.export.stage import FORMATS, ExportOptions, export_model
 from imlkd.export.variants import MaxLoss
 from imlkd.features.fbank import FbankConfig

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from imlkd.corpora.trials import read_trials
+from imlkd.corpora.trials.lists import read_trials
 from imlkd.errors import UserError
 from imlkd.export.facts import cosine_map, facts_of, read_evaluations, thresholds_of
 from imlkd.scoring.calibration import Calibration

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
-from imlkd.corpora.trials import read_trials
+from imlkd.corpora.trials.lists import read_trials
 from imlkd.errors import UserError
 from imlkd.export import stage
 from imlkd.export.measure import cost_here, embed, peak_memory

@@ -84,8 +84,8 @@ def write_tables(folder: Path) -> None:
 
 def _use_tables(folder: Path) -> None:
     from imlkd.corpora.audio import AudioReader
-    from imlkd.corpora.cuts import to_cuts
     from imlkd.corpora.kaldi_dir import read_data_dir
+    from imlkd.corpora.lhotse.cuts import to_cuts
 
     data = read_data_dir(".")
     reader = AudioReader(data, RATE)

@@ -17,8 +17,8 @@ from tests.fuzz.loader import GIVEN, Loader, all_of, remove_all_but
 
 
 def _write_cuts(folder: Path) -> None:
-    from imlkd.corpora.cuts import to_cuts
     from imlkd.corpora.kaldi_dir import read_data_dir
+    from imlkd.corpora.lhotse.cuts import to_cuts
 
     write_tables(folder)
     with contextlib.chdir(folder):
@@ -39,7 +39,7 @@ def _write_packed_cuts(folder: Path) -> None:
 def _use_cuts(folder: Path) -> None:
     """As ``imlkd data`` takes them in, as a collection of sounds, and with a table's short cut."""
     from imlkd.corpora.audio import AudioReader
-    from imlkd.corpora.cuts import from_cuts, read_cuts
+    from imlkd.corpora.lhotse.cuts import from_cuts, read_cuts
     from imlkd.corpora.utterance_set import read_set
     from imlkd.features.sounds import Sounds
 
@@ -79,7 +79,7 @@ def _use_features(folder: Path) -> None:
 
 
 def _write_shar(folder: Path) -> None:
-    from imlkd.corpora.shar import export_shar
+    from imlkd.corpora.lhotse.shar import export_shar
     from imlkd.kaldi_io import ArkWriter
 
     write_tables(folder)

@@ -20,10 +20,10 @@ from lhotse import Features, MonoCut
 from imlkd import load_model
 from imlkd.attribution.segmentation.k2_lane import _receive
 from imlkd.config import load_config
-from imlkd.corpora.cuts import from_cuts, read_cuts, write_cuts
-from imlkd.corpora.shar import export_shar
+from imlkd.corpora.lhotse.cuts import from_cuts, read_cuts, write_cuts
+from imlkd.corpora.lhotse.shar import export_shar
+from imlkd.corpora.lhotse.storages import refuse_leaving
 from imlkd.corpora.shards import find_shards, unpack_shards
-from imlkd.corpora.storages import refuse_leaving
 from imlkd.corpora.utterance_set import read_set
 from imlkd.errors import UserError
 from imlkd.export.weights import load_safetensors

@@ -18,7 +18,7 @@ from matplotlib.image import imread
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from imlkd.corpora.trials import Trials
+from imlkd.corpora.trials.lists import Trials
 from imlkd.errors import UserError
 from imlkd.kaldi_io import write_table
 from imlkd.reporting.page import charts

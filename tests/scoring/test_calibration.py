@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from imlkd.corpora.trials import Trials
+from imlkd.corpora.trials.lists import Trials
 from imlkd.errors import UserError
 from imlkd.scoring.calibration import Calibration, fit_calibration, trial_hash
 from imlkd.scoring.logistic import cross_entropy

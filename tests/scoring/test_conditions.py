@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imlkd.corpora.id_mapping import IdMap
-from imlkd.corpora.trials import Trials
+from imlkd.corpora.trials.id_mapping import IdMap
+from imlkd.corpora.trials.lists import Trials
 from imlkd.errors import UserError
 from imlkd.scoring.conditions import conditions_of, evaluate_conditions, read_values
 from imlkd.scoring.evaluate import Choices

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics.pairwise import cosine_similarity
 
-from imlkd.corpora.trials import Trials, read_trials, write_trials
+from imlkd.corpora.trials.lists import Trials, read_trials, write_trials
 from imlkd.errors import UserError
 from imlkd.kaldi_io import ArkWriter
 from imlkd.scoring import cosine

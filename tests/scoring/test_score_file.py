@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from imlkd.corpora.trials import TrialList, Trials, open_trials, read_trials
+from imlkd.corpora.trials.lists import TrialList, Trials, open_trials, read_trials
 from imlkd.errors import UserError
 from imlkd.files import REMEDY
 from imlkd.kaldi_io import ArkWriter

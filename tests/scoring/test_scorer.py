@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imlkd.corpora.trials import Trials, read_trials
+from imlkd.corpora.trials.lists import Trials, read_trials
 from imlkd.errors import UserError
 from imlkd.kaldi_io import ArkWriter, read_scp_arrays, write_table
 from imlkd.scoring import scorer

@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imlkd.corpora.id_mapping import IdMap
-from imlkd.corpora.trials import Trials
+from imlkd.corpora.trials.id_mapping import IdMap
+from imlkd.corpora.trials.lists import Trials
 from imlkd.errors import UserError
 from imlkd.scoring.speakers import speaker_trials, speakers_by_id
 

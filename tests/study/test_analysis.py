@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from imlkd.corpora.trials import Trials
+from imlkd.corpora.trials.lists import Trials
 from imlkd.scoring.compare import compare_systems
 from imlkd.scoring.metrics import Costs, eer
 from imlkd.scoring.resampling import draw_speakers

@@ -6,7 +6,7 @@ import pytest
 import soundfile
 
 from imlkd.corpora.kaldi_dir import read_data_dir
-from imlkd.corpora.trial_making import Voices
+from imlkd.corpora.trials.making import Voices
 from imlkd.errors import UserError
 from imlkd.study.folds import deal, read_fold, voices_of, write_folds, write_part
 

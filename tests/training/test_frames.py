@@ -11,8 +11,8 @@ import torch
 from lhotse import CutSet, Fbank, FbankConfig, LilcomChunkyWriter, NumpyHdf5Writer
 
 from imlkd.config import load_config
-from imlkd.corpora.cuts import read_cuts
-from imlkd.corpora.shar import export_shar
+from imlkd.corpora.lhotse.cuts import read_cuts
+from imlkd.corpora.lhotse.shar import export_shar
 from imlkd.errors import UserError
 from imlkd.features.augment import AugmentConfig, Augmenter
 from imlkd.features.extract import FeaturesConfig

@@ -25,7 +25,7 @@ from imlkd.attribution.perturbation import MODES
 from imlkd.attribution.relevance import RelevanceConfig
 from imlkd.attribution.wav_explanation import Completeness, Request, WavExplanation, explain_waveform
 from imlkd.config import load_config
-from imlkd.corpora.trials import Trials
+from imlkd.corpora.trials.lists import Trials
 from imlkd.errors import UserError
 from imlkd.features.fbank import FRAMES_PER_SECOND
 from imlkd.models.speaker_model import SpeakerModel

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from imlkd.corpora.trials import Trials, read_trials
+from imlkd.corpora.trials.lists import Trials, read_trials
 from imlkd.reporting.page.tables import COSTS, Cell, Table, cost_difference, p_value, percent, share
 from imlkd.reporting.results import Row
 from imlkd.scoring.compare import Comparison, Drawn, draw_systems, gap_closed
