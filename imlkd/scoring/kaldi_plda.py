@@ -131,7 +131,8 @@ class _Reader:
         end = self.place + count * int(dtype[2])
         if min(sizes) < 0 or end > len(self.content):
             raise self._error(f"cut off or damaged: its header says {' x '.join(map(str, sizes))}")
-        values = np.frombuffer(self.content, dtype, count, self.place).astype(np.float64)
+        with np.errstate(invalid="ignore"):  # a signalling NaN, which is refused below, needs no warning
+            values = np.frombuffer(self.content, dtype, count, self.place).astype(np.float64)
         self.place = end
         return values.reshape(sizes)
 
