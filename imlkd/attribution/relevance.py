@@ -99,7 +99,7 @@ def frame_relevance(attribution: Tensor, config: RelevanceConfig) -> Tensor:
     summed = frame_sums(attribution, config)
     summed = torch.minimum(summed, summed.quantile(config.clip, dim=1, keepdim=True))
     low, high = summed.amin(1, keepdim=True), summed.amax(1, keepdim=True)
-    return (summed - low) / (high - low + 1e-8 * high.abs().clamp_min(1e-12))
+    return (summed - low) / (high - low).clamp_min(torch.finfo(summed.dtype).tiny)  # 0 where nothing stands out
 
 
 def frame_sums(attribution: Tensor, config: RelevanceConfig) -> Tensor:

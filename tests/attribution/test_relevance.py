@@ -82,6 +82,11 @@ def test_a_map_in_which_nothing_stands_out(level: float) -> None:
     assert not frame_relevance(torch.full((2, 9, 3), level), RelevanceConfig()).any()
 
 
+def test_what_the_clip_leaves_may_be_small() -> None:
+    for scale in (1e-20, 1e-30, 1.0):
+        assert relevance([[0.0], [1.0], [scale]], RelevanceConfig(smoothing=1, clip=0.5)) == [0.0, 1.0, 1.0]
+
+
 def test_the_most_relevant_frame_is_one() -> None:
     found = frame_relevance(torch.rand(5, 50, 4), RelevanceConfig())
     torch.testing.assert_close(found.amax(1), torch.ones(5))

@@ -103,7 +103,7 @@ def test_two_utt2spk_files(case: Case) -> None:
 
 BAD_LINES = [
     ("{a} {b}", "expected 3 columns .* found 2"),
-    ("{a} {b} 0.5 target", "found a fourth with the label 'target'"),
+    ("{a} {b} 0.5 target", "found 4, the fourth a label 'target': cut it out"),
     ("{a} {b} 0.5 0.6", "found 4"),
     ("{a} {b} high", "'high' is no number"),
     ("{a} {b} nan", "score is nan"),
