@@ -7,7 +7,6 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,6 +15,7 @@ import numpy as np
 from imlkd.corpora.audio_tree import AudioTree, refuse_case_clash
 from imlkd.corpora.folders import locked
 from imlkd.corpora.m4a import M4aProblem, decode_m4a, find_tool, is_m4a, wav_bytes
+from imlkd.corpora.threads import threads
 from imlkd.corpora.voxceleb.names import is_id, kaldi_id
 from imlkd.corpora.voxceleb.sources import below_test
 from imlkd.errors import UserError
@@ -79,7 +79,7 @@ def convert_m4a(
         kept = _still_good(read_journal(out), planned, out, verify, say)
         todo = [(name, source) for name, source in planned.items() if name not in kept]
         bad: list[tuple[str, str]] = []
-        with _journal(out, kept.values()) as journal, ThreadPool(nj) as pool:
+        with _journal(out, kept.values()) as journal, threads(nj) as pool:
             results = pool.imap_unordered(lambda task: _convert(*task, out, sample_rate, tool), todo)
             with Progress("converting m4a", len(todo)) as progress:
                 for done in results:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import tarfile
 from collections.abc import Callable, Iterator
-from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 from imlkd.corpora.audio_tree import AUDIO, refuse_case_clash
 from imlkd.corpora.folders import locked
 from imlkd.corpora.lhotse.storages import refuse_leaving
+from imlkd.corpora.threads import threads
 from imlkd.corpora.voxceleb.names import is_id, kaldi_id, speaker_of, video_of
 from imlkd.errors import UserError
 from imlkd.files import atomic_open, make_dir, os_errors
@@ -47,7 +47,7 @@ def unpack_shards(source: Path, out: Path, nj: int = 1, say: Callable[[str], obj
     shards = find_shards(source)
     with locked(make_dir(out), say):
         seen: dict[str, Path] = {}
-        with ThreadPool(nj) as pool, Progress("unpacking shards", len(shards)) as progress:
+        with threads(nj) as pool, Progress("unpacking shards", len(shards)) as progress:
             for shard, names in pool.imap_unordered(lambda path: (path, _unpack(path, out)), shards):
                 for name in names:
                     if name in seen:
