@@ -24,6 +24,7 @@ from imlkd.errors import UserError
 from imlkd.features.speed import speed_copies
 from imlkd.files import atomic_write_text, make_dir, sha256_file
 from imlkd.progress import Progress
+from imlkd.recipe import model_folders
 from imlkd.study.cost import cost_of
 from imlkd.study.folds import read_fold, write_part
 from imlkd.study.measure import conditions_of
@@ -56,7 +57,7 @@ class Places:
         return self.work / f"fold{number}"
 
     def teacher(self, number: int, name: str) -> Path:
-        return self.fold(number) / "exp" / ("kaldi_teacher" if name == "own" else name)
+        return model_folders(self.fold(number) / "exp", "kaldi", name, "speakers", []).teacher
 
     def student(self, run: Run) -> Path:
         return self.fold(run.fold) / "students" / f"{run.name}_{run.row.method}"
